@@ -1,0 +1,61 @@
+//! Every key prefix and head kind, and the room that owns it. Two rooms never share one.
+
+use headwater_types::{StreamUid, TableId};
+
+use crate::contract::HeadKey;
+
+/// Prefixes of the ordered key space: the first byte of every key.
+pub mod prefix {
+    /// The engine's own keys: flush point, heads. Owner: storage.
+    pub const ENGINE: u8 = 0x00;
+    /// Counters of identities, store incarnation, seal keys. Owner: catalog.
+    pub const STORE: u8 = 0x01;
+    /// Definitions of tables and streams. Owner: catalog.
+    pub const DEFINITION: u8 = 0x02;
+    /// Partitions and shards. Owner: log.
+    pub const LINEAGE: u8 = 0x03;
+    /// Items: `ITEM | table id (8) | placement hash (16) | partition key | sort key`. Owner: table.
+    pub const ITEM: u8 = 0x10;
+    /// Index entries: `INDEX | table id (8) | index id (4) | …`. Owner: table.
+    pub const INDEX: u8 = 0x11;
+    /// Idempotency tokens. Owner: table.
+    pub const TOKEN: u8 = 0x12;
+    /// Durable jobs and their cursors. Owner: delivery.
+    pub const JOB: u8 = 0x20;
+}
+
+/// Kinds of heads: the top byte of a [`HeadKey`].
+mod kind {
+    pub const CATALOG: u8 = 1;
+    pub const TABLE: u8 = 2;
+    pub const PARTITION: u8 = 3;
+    pub const LINEAGE: u8 = 4;
+    pub const TOKEN: u8 = 5;
+}
+
+/// The head of the list of all definitions: moved by every definition change.
+pub const CATALOG_HEAD: HeadKey = head(kind::CATALOG, 0);
+
+/// The head of one table's definition: compared by every plan of the table, moved by a change of its definition.
+pub const fn table_head(table: TableId) -> HeadKey {
+    head(kind::TABLE, table.0 as u128)
+}
+
+/// The head of one partition (a hash range of a table's items): moved by every write into it.
+pub const fn partition_head(partition: u64) -> HeadKey {
+    head(kind::PARTITION, partition as u128)
+}
+
+/// The head of a table's lineage: moved by every split, roll-over, opening and closing of its shards.
+pub const fn lineage_head(stream: StreamUid) -> HeadKey {
+    head(kind::LINEAGE, stream.0 as u128)
+}
+
+/// The head of an idempotency token, by 120 bits of its hash.
+pub const fn token_head(hash: u128) -> HeadKey {
+    head(kind::TOKEN, hash >> 8)
+}
+
+const fn head(kind: u8, identity: u128) -> HeadKey {
+    HeadKey(((kind as u128) << 120) | (identity & (u128::MAX >> 8)))
+}

@@ -1,0 +1,86 @@
+//! Amazon resource names of tables and streams: made here, taken apart here.
+
+use std::fmt;
+
+use crate::ids::Scope;
+
+/// What a DynamoDB ARN names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TableArn {
+    /// Account and Region.
+    pub scope: Scope,
+    /// Table name.
+    pub table: String,
+}
+
+/// A DynamoDB stream's ARN: `{table ARN}/stream/{label}`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StreamArn {
+    /// The table the stream belongs to.
+    pub table: TableArn,
+    /// Creation time, UTC, milliseconds, no zone: `2015-05-11T21:21:33.291`.
+    pub label: String,
+}
+
+impl fmt::Display for TableArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "arn:aws:dynamodb:{}:{}:table/{}", self.scope.region, self.scope.account, self.table)
+    }
+}
+
+impl fmt::Display for StreamArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/stream/{}", self.table, self.label)
+    }
+}
+
+impl TableArn {
+    /// Takes a table's ARN apart; `None` when it is none (a stream's or an index's ARN is none).
+    pub fn parse(text: &str) -> Option<Self> {
+        let (scope, resource) = dynamodb(text)?;
+        let table = resource.strip_prefix("table/")?;
+        (!table.is_empty() && !table.contains('/')).then(|| Self { scope, table: table.to_owned() })
+    }
+}
+
+impl StreamArn {
+    /// Takes a stream's ARN apart; `None` when it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (scope, resource) = dynamodb(text)?;
+        let (table, label) = resource.strip_prefix("table/")?.split_once("/stream/")?;
+        if table.is_empty() || table.contains('/') || label.is_empty() || label.contains('/') {
+            return None;
+        }
+        Some(Self { table: TableArn { scope, table: table.to_owned() }, label: label.to_owned() })
+    }
+}
+
+/// Splits `arn:{partition}:dynamodb:{region}:{account}:{resource}`.
+fn dynamodb(text: &str) -> Option<(Scope, &str)> {
+    let mut parts = text.splitn(6, ':');
+    let (prefix, partition, service) = (parts.next()?, parts.next()?, parts.next()?);
+    let (region, account, resource) = (parts.next()?, parts.next()?, parts.next()?);
+    let account_is_number = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
+    if prefix != "arn" || !partition.starts_with("aws") || service != "dynamodb" || region.is_empty() || !account_is_number
+    {
+        return None;
+    }
+    Some((Scope::new(account, region), resource))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arns_survive_a_round_trip_and_others_are_refused() {
+        let stream = "arn:aws:dynamodb:eu-west-1:000000000000:table/t.1/stream/2015-05-11T21:21:33.291";
+        assert_eq!(StreamArn::parse(stream).map(|a| a.to_string()).as_deref(), Some(stream));
+        assert_eq!(TableArn::parse(stream), None);
+        let table = "arn:aws:dynamodb:eu-west-1:000000000000:table/t.1";
+        assert_eq!(TableArn::parse(table).map(|a| a.to_string()).as_deref(), Some(table));
+        for bad in ["", "t", "arn:aws:kinesis:a:000000000000:stream/x", "arn:aws:dynamodb:a:12:table/x", "arn:aws:dynamodb:a"] {
+            assert_eq!(TableArn::parse(bad), None, "{bad}");
+        }
+    }
+}

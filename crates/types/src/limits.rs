@@ -1,0 +1,46 @@
+//! Every limit with its unit and source. A bound that is not here is in `server/config.rs`.
+
+/// Largest item, names included. Unit: bytes. Source: "Service, account, and table quotas", DynamoDB developer guide.
+pub const ITEM_SIZE_BYTES_MAX: usize = 409_600;
+/// Largest partition key value. Unit: bytes. Source: "Service, account, and table quotas", DynamoDB developer guide.
+pub const PARTITION_KEY_BYTES_MAX: usize = 2_048;
+/// Largest sort key value. Unit: bytes. Source: "Service, account, and table quotas", DynamoDB developer guide.
+pub const SORT_KEY_BYTES_MAX: usize = 1_024;
+/// Deepest nesting of lists and maps. Unit: levels. Source: "Service, account, and table quotas", DynamoDB developer guide.
+pub const NESTING_LEVELS_MAX: usize = 32;
+/// Longest expression. Unit: bytes. Source: "Service, account, and table quotas", DynamoDB developer guide.
+pub const EXPRESSION_BYTES_MAX: usize = 4_096;
+/// Most operators in an expression. Unit: operators. Source: "Service, account, and table quotas", DynamoDB developer guide.
+pub const EXPRESSION_OPERATORS_MAX: usize = 300;
+/// Names and values substituted into one request's expressions. Unit: bytes. Source: "Service, account, and table quotas".
+pub const SUBSTITUTION_BYTES_MAX: usize = 2 * 1_024 * 1_024;
+/// One page of Query or Scan, read before filtering. Unit: bytes. Source: "Query", DynamoDB API reference.
+pub const PAGE_BYTES_MAX: usize = 1_048_576;
+/// One page of a DynamoDB stream. Unit: records. Source: "GetRecords", DynamoDB Streams API reference.
+pub const STREAM_PAGE_RECORDS_MAX: usize = 1_000;
+/// One page of a DynamoDB stream. Unit: bytes. Source: "GetRecords", DynamoDB Streams API reference.
+pub const STREAM_PAGE_BYTES_MAX: usize = 1_048_576;
+/// Life of a DynamoDB Streams iterator. Unit: ms of store time. Source: "GetShardIterator", DynamoDB Streams API reference.
+pub const STREAM_ITERATOR_LIFE_MS: i64 = 15 * 60 * 1_000;
+/// How long a DynamoDB stream's records are kept. Unit: ms of store time. Source: "Change data capture for DynamoDB Streams".
+pub const STREAM_RETENTION_MS: i64 = 24 * 60 * 60 * 1_000;
+/// Open shards, hence partitions, of a new on-demand table. Source: observed on the service, unverified; configurable.
+pub const ON_DEMAND_PARTITIONS: usize = 4;
+/// What one partition can write. Unit: WCU. Source: "Burst and adaptive capacity", DynamoDB developer guide.
+pub const PARTITION_WRITE_UNITS: i64 = 1_000;
+/// What one partition can read. Unit: RCU. Source: "Burst and adaptive capacity", DynamoDB developer guide.
+pub const PARTITION_READ_UNITS: i64 = 3_000;
+/// Items asked of BatchGetItem. Source: "BatchGetItem", DynamoDB API reference.
+pub const BATCH_GET_ITEMS_MAX: usize = 100;
+/// Writes asked of BatchWriteItem. Source: "BatchWriteItem", DynamoDB API reference.
+pub const BATCH_WRITE_ITEMS_MAX: usize = 25;
+/// What one BatchGetItem answers at most. Unit: bytes. Source: "BatchGetItem", DynamoDB API reference.
+pub const BATCH_GET_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+/// Largest request. Unit: bytes. Source: "Service, account, and table quotas", DynamoDB developer guide.
+pub const REQUEST_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+/// Request line and headers together. Unit: bytes. Source: observed by Alternator's `test_manual_requests`.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 16 * 1_024;
+/// Most plans' bytes in one commit group before it is closed; a larger plan is a group of its own. Unit: bytes. Source: ours.
+pub const GROUP_BYTES_MAX: usize = 4 * 1_024 * 1_024;
+/// Bytes of plans that may wait for the committer; beyond it requests wait. Unit: bytes. Source: ours.
+pub const QUEUE_BYTES_MAX: usize = 64 * 1_024 * 1_024;
