@@ -46,6 +46,11 @@ pub const fn partition_head(partition: u64) -> HeadKey {
     head(kind::PARTITION, partition as u128)
 }
 
+/// Whether a head is a partition's: the only kind that other nodes move all the time.
+pub const fn is_partition_head(key: HeadKey) -> bool {
+    key.0 >> 120 == kind::PARTITION as u128
+}
+
 /// The head of a table's lineage: moved by every split, roll-over, opening and closing of its shards.
 pub const fn lineage_head(stream: StreamUid) -> HeadKey {
     head(kind::LINEAGE, stream.0 as u128)

@@ -36,6 +36,8 @@ struct State {
     now: Duration,
     random: ChaCha12Rng,
     steps: u64,
+    steps_max: u64,
+    skews: BTreeMap<u64, Duration>,
     trace: u64,
 }
 
@@ -76,6 +78,8 @@ impl World {
                 now: Duration::ZERO,
                 random: ChaCha12Rng::seed_from_u64(seed),
                 steps: 0,
+                steps_max: u64::MAX,
+                skews: BTreeMap::new(),
                 trace: 0xcbf2_9ce4_8422_2325,
             }),
             ready: Mutex::new(Vec::new()),
@@ -98,21 +102,46 @@ impl World {
         drop(dead);
     }
 
+    /// Drops every task of every node, which breaks the cycles through which a world holds itself.
+    pub fn end(&self) {
+        let dead: Vec<Task> = std::mem::take(&mut self.0.state.lock().tasks).into_values().collect();
+        drop(dead);
+        self.0.state.lock().timers.clear();
+    }
+
+    /// Sets a bound on the steps of a run; passing it is a panic (a live-lock). Default: none.
+    pub fn limit_steps(&self, steps_max: u64) {
+        self.0.state.lock().steps_max = steps_max;
+    }
+
+    /// Sets a node's wall clock apart from the others'.
+    pub fn skew(&self, node: u64, ahead: Duration) {
+        self.0.state.lock().skews.insert(node, ahead);
+    }
+
     /// Runs until `main` has ended and returns its result.
     ///
-    /// Errors: panics when nothing can ever run again while `main` waits (a deadlock), naming the step.
+    /// Errors: panics when nothing can ever run again while `main` waits (a deadlock) or the steps pass their bound.
     pub fn run<T: Send + 'static>(&self, main: impl Future<Output = T> + Send + 'static) -> T {
         let result = Arc::new(Mutex::new(None));
         let slot = result.clone();
-        self.add(0, Work::Future(Box::pin(async move {
-            let value = main.await;
-            *slot.lock() = Some(value);
-        })));
+        self.add(
+            0,
+            Work::Future(Box::pin(async move {
+                let value = main.await;
+                *slot.lock() = Some(value);
+            })),
+        );
         loop {
             if let Some(value) = result.lock().take() {
                 return value;
             }
             assert!(self.step(), "deadlock after {} steps: no task is ready and no timer is set", self.steps());
+            let (steps, steps_max) = {
+                let state = self.0.state.lock();
+                (state.steps, state.steps_max)
+            };
+            assert!(steps <= steps_max, "no end after {steps} steps");
         }
     }
 
@@ -192,13 +221,17 @@ impl World {
         drop(finished);
     }
 
+    /// Moves time to the next timer. All that are due wake at once: the seed decides their order, not their age.
     fn advance(&self) -> bool {
         let mut state = self.0.state.lock();
-        let Some(((at, _), waker)) = state.timers.pop_first() else { return false };
-        state.now = state.now.max(at);
+        let Some((&(at, _), _)) = state.timers.first_key_value() else { return false };
+        let now = state.now.max(at);
+        state.now = now;
         state.steps += 1;
+        let later = state.timers.split_off(&(now, u64::MAX));
+        let due = std::mem::replace(&mut state.timers, later);
         drop(state);
-        waker.wake();
+        due.into_values().for_each(Waker::wake);
         true
     }
 }
@@ -231,7 +264,8 @@ impl Executor for Node {
     }
 
     fn wall(&self) -> Millis {
-        START.plus(self.monotonic())
+        let state = self.world.0.state.lock();
+        START.plus(state.now + state.skews.get(&self.node).copied().unwrap_or_default())
     }
 
     fn monotonic(&self) -> Duration {
@@ -311,6 +345,46 @@ mod tests {
         assert_eq!(trace_of(7), trace_of(7));
         let orders: std::collections::BTreeSet<_> = (0..20).map(|seed| trace_of(seed).1).collect();
         assert!(orders.len() > 10, "20 seeds gave only {} orders", orders.len());
+    }
+
+    #[test]
+    fn timers_of_one_moment_wake_in_any_order() {
+        let first = |seed: u64| {
+            let world = World::new(seed);
+            let runtime = world.node(1);
+            let order = Arc::new(Mutex::new(Vec::new()));
+            let seen = order.clone();
+            world.run(async move {
+                let mut ends = Vec::new();
+                for i in 0..4u64 {
+                    let (seen, sleep) = (seen.clone(), runtime.sleep(Duration::from_millis(5)));
+                    ends.push(runtime.spawn(async move {
+                        sleep.await;
+                        seen.lock().push(i);
+                    }));
+                }
+                for end in ends {
+                    end.await.expect("task ends");
+                }
+            });
+            world.end();
+            order.lock()[0]
+        };
+        let firsts: std::collections::BTreeSet<_> = (0..40).map(first).collect();
+        assert_eq!(firsts.len(), 4);
+    }
+
+    #[test]
+    #[should_panic(expected = "no end after")]
+    fn a_live_lock_is_noticed() {
+        let world = World::new(1);
+        let runtime = world.node(1);
+        world.limit_steps(1_000);
+        world.run(async move {
+            loop {
+                runtime.sleep(Duration::from_millis(1)).await;
+            }
+        });
     }
 
     #[test]

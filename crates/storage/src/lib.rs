@@ -1,0 +1,16 @@
+//! The cell contract and its engines: ordered keys, a log, one commit order.
+//!
+//! Owns: durability, snapshots, atomic batches, numbering at commit, recovery.
+//! In: batches of plans (heads, writes, unnumbered records). Out: outcomes, snapshots, log pages.
+//! Never: knows what an item or a record is.
+
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+pub mod contract;
+pub mod error;
+pub mod keyspace;
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
+
+pub use contract::{Batch, BatchId, Cell, CommitError, Head, HeadChange, HeadKey, HeadUse, Outcome, Plan, Snapshot};
+pub use error::{Error, Kind};
