@@ -1,0 +1,310 @@
+//! The stored form of an item: one contiguous buffer, decoded attribute by attribute as far as somebody looks.
+//!
+//! ```text
+//! item  = version (1) | attribute*                      by name
+//! attribute = name length (2) | value length (4) | name | value
+//! value = type (1) | payload
+//!   S, B: bytes   N: exponent (2), coefficient (1–16, two's complement)   BOOL: 0 or 1   NULL: nothing
+//!   SS, BS, NS, L: (length (4) | member)*, members of sets as payloads without a type   M: attribute*
+//! ```
+//! Integers are little-endian.
+
+use crate::attribute_value::AttributeValue;
+use crate::item::Item;
+use crate::number::Number;
+
+const VERSION: u8 = 0;
+
+mod tag {
+    pub const S: u8 = 1;
+    pub const N: u8 = 2;
+    pub const B: u8 = 3;
+    pub const BOOL: u8 = 4;
+    pub const NULL: u8 = 5;
+    pub const SS: u8 = 6;
+    pub const NS: u8 = 7;
+    pub const BS: u8 = 8;
+    pub const L: u8 = 9;
+    pub const M: u8 = 10;
+}
+
+/// Stored bytes are not what was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Corrupt;
+
+/// Appends an item's stored form.
+pub fn encode(item: &Item, into: &mut Vec<u8>) {
+    into.push(VERSION);
+    encode_attributes(item.iter(), into);
+}
+
+fn encode_attributes<'a>(attributes: impl Iterator<Item = (&'a String, &'a AttributeValue)>, into: &mut Vec<u8>) {
+    for (name, value) in attributes {
+        into.extend((name.len() as u16).to_le_bytes());
+        let length_at = into.len();
+        into.extend([0; 4]);
+        into.extend(name.as_bytes());
+        fill_length(into, length_at, name.len(), |into| encode_value(value, into));
+    }
+}
+
+/// Runs `write` and puts the length of what it appended at `length_at`; `between` bytes stand in front of it.
+fn fill_length(into: &mut Vec<u8>, length_at: usize, between: usize, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = into.len();
+    debug_assert_eq!(start, length_at + 4 + between);
+    write(into);
+    let length = (into.len() - start) as u32;
+    into[length_at..length_at + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+fn encode_member(into: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let length_at = into.len();
+    into.extend([0; 4]);
+    fill_length(into, length_at, 0, write);
+}
+
+fn encode_number(number: &Number, into: &mut Vec<u8>) {
+    let (coefficient, exponent) = number.parts();
+    into.extend(exponent.to_le_bytes());
+    let bytes = coefficient.to_le_bytes();
+    let spare = if coefficient < 0 { coefficient.leading_ones() } else { coefficient.leading_zeros() };
+    // One bit more than the magnitude needs keeps the sign.
+    let kept = ((128 - spare) as usize / 8 + 1).min(16);
+    into.extend(&bytes[..kept]);
+}
+
+fn encode_value(value: &AttributeValue, into: &mut Vec<u8>) {
+    match value {
+        AttributeValue::S(text) => {
+            into.push(tag::S);
+            into.extend(text.as_bytes());
+        }
+        AttributeValue::N(number) => {
+            into.push(tag::N);
+            encode_number(number, into);
+        }
+        AttributeValue::B(bytes) => {
+            into.push(tag::B);
+            into.extend(bytes);
+        }
+        AttributeValue::Bool(value) => into.extend([tag::BOOL, u8::from(*value)]),
+        AttributeValue::Null => into.push(tag::NULL),
+        AttributeValue::Ss(set) => {
+            into.push(tag::SS);
+            set.iter().for_each(|member| encode_member(into, |into| into.extend(member.as_bytes())));
+        }
+        AttributeValue::Ns(set) => {
+            into.push(tag::NS);
+            set.iter().for_each(|member| encode_member(into, |into| encode_number(member, into)));
+        }
+        AttributeValue::Bs(set) => {
+            into.push(tag::BS);
+            set.iter().for_each(|member| encode_member(into, |into| into.extend(member)));
+        }
+        AttributeValue::L(list) => {
+            into.push(tag::L);
+            list.iter().for_each(|member| encode_member(into, |into| encode_value(member, into)));
+        }
+        AttributeValue::M(map) => {
+            into.push(tag::M);
+            encode_attributes(map.iter(), into);
+        }
+    }
+}
+
+/// Decodes a whole item.
+pub fn decode(bytes: &[u8]) -> Result<Item, Corrupt> {
+    StoredItem::new(bytes)?
+        .attributes()
+        .map(|part| part.and_then(|(name, value)| Ok((name.to_owned(), value.decode()?))))
+        .collect::<Result<_, _>>()
+        .map(Item)
+}
+
+/// An item's stored bytes, looked into without decoding the rest.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredItem<'a>(&'a [u8]);
+
+/// A stored value, not decoded yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredValue<'a>(&'a [u8]);
+
+impl<'a> StoredItem<'a> {
+    /// Looks at an item's bytes.
+    pub fn new(bytes: &'a [u8]) -> Result<Self, Corrupt> {
+        match bytes.split_first() {
+            Some((&VERSION, rest)) => Ok(Self(rest)),
+            _ => Err(Corrupt),
+        }
+    }
+
+    /// The value of an attribute, if the item has it.
+    pub fn get(&self, name: &str) -> Result<Option<StoredValue<'a>>, Corrupt> {
+        for attribute in self.attributes() {
+            let (found, value) = attribute?;
+            match found.cmp(name) {
+                std::cmp::Ordering::Less => {}
+                std::cmp::Ordering::Equal => return Ok(Some(value)),
+                std::cmp::Ordering::Greater => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    /// All attributes, by name.
+    pub fn attributes(&self) -> impl Iterator<Item = Result<(&'a str, StoredValue<'a>), Corrupt>> + use<'a> {
+        Attributes(self.0)
+    }
+}
+
+impl StoredValue<'_> {
+    /// Decodes the value.
+    pub fn decode(&self) -> Result<AttributeValue, Corrupt> {
+        let (&kind, payload) = self.0.split_first().ok_or(Corrupt)?;
+        Ok(match kind {
+            tag::S => AttributeValue::S(text(payload)?),
+            tag::N => AttributeValue::N(number(payload)?),
+            tag::B => AttributeValue::B(payload.to_vec()),
+            tag::BOOL => AttributeValue::Bool(payload == [1]),
+            tag::NULL => AttributeValue::Null,
+            tag::SS => AttributeValue::Ss(Members(payload).map(|m| text(m?)).collect::<Result<_, _>>()?),
+            tag::NS => AttributeValue::Ns(Members(payload).map(|m| number(m?)).collect::<Result<_, _>>()?),
+            tag::BS => AttributeValue::Bs(Members(payload).map(|m| Ok(m?.to_vec())).collect::<Result<_, _>>()?),
+            tag::L => AttributeValue::L(Members(payload).map(|m| StoredValue(m?).decode()).collect::<Result<_, _>>()?),
+            tag::M => {
+                let attributes = Attributes(payload)
+                    .map(|part| part.and_then(|(name, value)| Ok((name.to_owned(), value.decode()?))));
+                AttributeValue::M(attributes.collect::<Result<_, _>>()?)
+            }
+            _ => return Err(Corrupt),
+        })
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<String, Corrupt> {
+    std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| Corrupt)
+}
+
+fn number(bytes: &[u8]) -> Result<Number, Corrupt> {
+    let (exponent, rest) = bytes.split_first_chunk::<2>().ok_or(Corrupt)?;
+    let negative = rest.last().ok_or(Corrupt)? & 0x80 != 0;
+    let mut coefficient = [if negative { 0xff } else { 0 }; 16];
+    coefficient.get_mut(..rest.len()).ok_or(Corrupt)?.copy_from_slice(rest);
+    Number::from_parts(i128::from_le_bytes(coefficient), i16::from_le_bytes(*exponent)).ok_or(Corrupt)
+}
+
+struct Attributes<'a>(&'a [u8]);
+
+impl<'a> Attributes<'a> {
+    fn take(&mut self) -> Result<(&'a str, StoredValue<'a>), Corrupt> {
+        let (name_length, rest) = self.0.split_first_chunk::<2>().ok_or(Corrupt)?;
+        let (value_length, rest) = rest.split_first_chunk::<4>().ok_or(Corrupt)?;
+        let (name, rest) = rest.split_at_checked(u16::from_le_bytes(*name_length).into()).ok_or(Corrupt)?;
+        let (value, rest) = rest.split_at_checked(u32::from_le_bytes(*value_length) as usize).ok_or(Corrupt)?;
+        self.0 = rest;
+        Ok((std::str::from_utf8(name).map_err(|_| Corrupt)?, StoredValue(value)))
+    }
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = Result<(&'a str, StoredValue<'a>), Corrupt>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let taken = self.take();
+        if taken.is_err() {
+            self.0 = &[];
+        }
+        Some(taken)
+    }
+}
+
+struct Members<'a>(&'a [u8]);
+
+impl<'a> Iterator for Members<'a> {
+    type Item = Result<&'a [u8], Corrupt>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let split = self
+            .0
+            .split_first_chunk::<4>()
+            .and_then(|(length, rest)| rest.split_at_checked(u32::from_le_bytes(*length) as usize));
+        let Some((member, rest)) = split else {
+            self.0 = &[];
+            return Some(Err(Corrupt));
+        };
+        self.0 = rest;
+        Some(Ok(member))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn numbers() -> impl Strategy<Value = Number> {
+        ("-?[0-9]{1,38}", -90i32..80).prop_map(|(digits, exponent)| format!("{digits}e{exponent}").parse().unwrap())
+    }
+
+    fn values() -> impl Strategy<Value = AttributeValue> {
+        let leaf = prop_oneof![
+            ".{0,8}".prop_map(AttributeValue::S),
+            numbers().prop_map(AttributeValue::N),
+            prop::collection::vec(any::<u8>(), 0..8).prop_map(AttributeValue::B),
+            any::<bool>().prop_map(AttributeValue::Bool),
+            Just(AttributeValue::Null),
+            prop::collection::btree_set(".{0,4}", 1..4).prop_map(AttributeValue::Ss),
+            prop::collection::btree_set(numbers(), 1..4).prop_map(AttributeValue::Ns),
+            prop::collection::btree_set(prop::collection::vec(any::<u8>(), 0..4), 1..4).prop_map(AttributeValue::Bs),
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(AttributeValue::L),
+                prop::collection::btree_map(".{1,5}", inner, 0..4).prop_map(AttributeValue::M),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn items_come_back_whole_and_attribute_by_attribute(map in prop::collection::btree_map(".{1,6}", values(), 0..6)) {
+            let item = Item(map);
+            let mut bytes = Vec::new();
+            encode(&item, &mut bytes);
+            prop_assert_eq!(decode(&bytes), Ok(item.clone()));
+            let stored = StoredItem::new(&bytes).unwrap();
+            for (name, value) in item.iter() {
+                let decoded = stored.get(name).unwrap().unwrap().decode();
+                prop_assert_eq!(decoded.as_ref(), Ok(value));
+            }
+            prop_assert_eq!(stored.get("no such attribute"), Ok(None));
+        }
+
+        #[test]
+        fn damaged_bytes_never_panic(map in prop::collection::btree_map(".{1,3}", values(), 0..3), at in any::<usize>(), bit in 0u8..8) {
+            let mut bytes = Vec::new();
+            encode(&Item(map), &mut bytes);
+            let at = at % bytes.len();
+            bytes[at] ^= 1 << bit;
+            let _ = decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn nothing_is_no_item() {
+        assert_eq!(decode(&[]), Err(Corrupt));
+        assert_eq!(decode(&[VERSION]), Ok(Item(BTreeMap::new())));
+        assert_eq!(decode(&[VERSION + 1]), Err(Corrupt));
+    }
+}
