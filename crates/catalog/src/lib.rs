@@ -1,0 +1,20 @@
+//! Which tables and streams exist, and in which state.
+//!
+//! Owns: definitions of tables and streams, their allowed state changes, their stored rows, the counters of identities.
+//! In: rows of a storage snapshot. Out: an immutable [`Snapshot`] of all definitions, swapped whole by `log`.
+//! Never: item or record data; commits anything itself (`log` puts a change of definitions into the one commit order).
+
+pub mod identity;
+pub mod resource;
+pub mod snapshot;
+pub mod state;
+pub mod writer;
+
+pub use identity::{Identities, Incarnation};
+pub use resource::{
+    AttributeDefinition, BillingMode, IndexDefinition, KeyAttribute, KeyKind, KeySchema, StreamDefinition, StreamView,
+    TableDefinition, Throughput,
+};
+pub use snapshot::Snapshot;
+pub use state::{StreamState, TableState};
+pub use writer::BadRow;
