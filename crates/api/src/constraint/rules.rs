@@ -1,0 +1,117 @@
+//! The constraints of one value, and what the service says about them.
+
+use crate::document::Document;
+use crate::schema::{Kind, Shape};
+
+/// Whether a value keeps all constraints of its own shape; null keeps them (the walker judges it).
+pub fn fit(shape: &Shape, value: &Document<'_>) -> bool {
+    match value {
+        Document::Text(text) => fit_text(shape, text),
+        Document::Null => true,
+        _ => measure(shape, value).is_none_or(|size| within(shape, size)),
+    }
+}
+
+/// Whether a text keeps all constraints of its shape.
+pub fn fit_text(shape: &Shape, text: &str) -> bool {
+    (shape.or_arn && text.starts_with("arn:"))
+        || fit_length(shape, text)
+            && fit_pattern(shape, text)
+            && (shape.values.is_empty() || shape.values.contains(&text))
+}
+
+/// An empty name is refused for its length alone where an ARN may stand in its place.
+/// Source: observed on the live service (UpdateItem, October 2026).
+fn fit_pattern(shape: &Shape, text: &str) -> bool {
+    (shape.or_arn && text.is_empty()) || shape.pattern.is_none_or(|pattern| pattern.matches(text))
+}
+
+/// The rules that a value breaks.
+pub fn broken(shape: &Shape, value: &Document<'_>) -> Vec<String> {
+    let mut out = Vec::new();
+    let noun = noun(shape);
+    if let Document::Text(text) = value
+        && let Some(pattern) = shape.pattern
+        && !fit_pattern(shape, text)
+    {
+        out.push(format!("Member must satisfy regular expression pattern: {}", pattern.text()));
+    }
+    if let Some(size) = measure(shape, value) {
+        if let Some(min) = shape.min.filter(|min| size < f64_of(*min)) {
+            out.push(format!("Member must have {noun} greater than or equal to {min}"));
+        }
+        if let Some(max) = shape.max.filter(|max| size > f64_of(*max)) {
+            out.push(format!("Member must have {noun} less than or equal to {max}"));
+        }
+    }
+    if let Document::Text(text) = value
+        && !shape.values.is_empty()
+        && !shape.values.contains(&&**text)
+    {
+        out.push(one_of(shape));
+    }
+    out
+}
+
+/// All rules of a shape, as they stand in brackets for the elements of a list or the keys of a map.
+pub fn all(shape: &Shape) -> Vec<String> {
+    let mut out = Vec::new();
+    let noun = noun(shape);
+    if let Some(max) = shape.max {
+        out.push(format!("Member must have {noun} less than or equal to {max}"));
+    }
+    if let Some(min) = shape.min.or(shape.max.is_some().then_some(0)) {
+        out.push(format!("Member must have {noun} greater than or equal to {min}"));
+    }
+    if let Some(pattern) = shape.pattern {
+        out.push(format!("Member must satisfy regular expression pattern: {}", pattern.text()));
+    }
+    if !shape.values.is_empty() {
+        out.push(one_of(shape));
+    }
+    out
+}
+
+fn one_of(shape: &Shape) -> String {
+    format!("Member must satisfy enum value set: [{}]", shape.values.join(", "))
+}
+
+fn noun(shape: &Shape) -> &'static str {
+    match shape.kind {
+        Kind::Integer | Kind::Long | Kind::Double => "value",
+        _ => "length",
+    }
+}
+
+/// What `min` and `max` are compared with: characters, bytes, elements, entries, or the number itself.
+fn measure(shape: &Shape, value: &Document<'_>) -> Option<f64> {
+    if shape.min.is_none() && shape.max.is_none() {
+        return None;
+    }
+    Some(match value {
+        Document::Text(text) => text.chars().count() as f64,
+        Document::Bytes(bytes) => bytes.len() as f64,
+        Document::List(elements) => elements.len() as f64,
+        Document::Map(entries) => entries.len() as f64,
+        Document::Integer(number) => f64_of(*number),
+        Document::Decimal(text) => text.parse().ok()?,
+        Document::Null | Document::Bool(_) | Document::Instant(_) => return None,
+    })
+}
+
+/// A text of n bytes has between n/4 and n characters: most need not be counted.
+fn fit_length(shape: &Shape, text: &str) -> bool {
+    let bytes = f64_of(i64::try_from(text.len()).unwrap_or(i64::MAX));
+    let surely =
+        shape.max.is_none_or(|max| bytes <= f64_of(max)) && shape.min.is_none_or(|min| bytes / 4.0 >= f64_of(min));
+    surely || measure(shape, &Document::Text(text.into())).is_none_or(|size| within(shape, size))
+}
+
+fn within(shape: &Shape, size: f64) -> bool {
+    shape.min.is_none_or(|min| size >= f64_of(min)) && shape.max.is_none_or(|max| size <= f64_of(max))
+}
+
+/// Limits and sizes of the models lie far below 2^53, so comparing as floating point is exact where it matters.
+fn f64_of(number: i64) -> f64 {
+    number as f64
+}

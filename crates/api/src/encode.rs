@@ -1,0 +1,146 @@
+//! From a typed output to some protocol's writer.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::instant::Instant;
+
+/// A protocol's writer. Calls come properly nested; the writer cares for separators and lengths.
+pub trait Encoder {
+    /// Opens a structure.
+    fn begin_structure(&mut self);
+    /// Names the next value inside a structure.
+    fn field(&mut self, name: &'static str);
+    /// Closes a structure.
+    fn end_structure(&mut self);
+    /// Opens a list.
+    fn begin_list(&mut self);
+    /// Closes a list.
+    fn end_list(&mut self);
+    /// Opens a map.
+    fn begin_map(&mut self);
+    /// Names the next value inside a map.
+    fn key(&mut self, key: &str);
+    /// Closes a map.
+    fn end_map(&mut self);
+    /// Text.
+    fn text(&mut self, value: &str);
+    /// Bytes.
+    fn bytes(&mut self, value: &[u8]);
+    /// A whole number.
+    fn integer(&mut self, value: i64);
+    /// A floating-point number.
+    fn double(&mut self, value: f64);
+    /// True or false.
+    fn boolean(&mut self, value: bool);
+    /// A moment.
+    fn instant(&mut self, value: Instant);
+    /// Null.
+    fn null(&mut self);
+}
+
+/// What can write itself.
+pub trait Encode {
+    /// Writes the value.
+    fn encode(&self, e: &mut dyn Encoder);
+
+    /// Whether a structure leaves the member out.
+    fn is_absent(&self) -> bool {
+        false
+    }
+}
+
+/// Writes a structure of the members that are there.
+pub fn structure(e: &mut dyn Encoder, members: &[(&'static str, &dyn Encode)]) {
+    e.begin_structure();
+    for (name, value) in members {
+        if !value.is_absent() {
+            e.field(name);
+            value.encode(e);
+        }
+    }
+    e.end_structure();
+}
+
+impl<T: Encode> Encode for Option<T> {
+    fn encode(&self, e: &mut dyn Encoder) {
+        match self {
+            Some(value) => value.encode(e),
+            None => e.null(),
+        }
+    }
+
+    fn is_absent(&self) -> bool {
+        self.is_none()
+    }
+}
+
+impl Encode for String {
+    fn encode(&self, e: &mut dyn Encoder) {
+        e.text(self);
+    }
+}
+
+impl Encode for bool {
+    fn encode(&self, e: &mut dyn Encoder) {
+        e.boolean(*self);
+    }
+}
+
+impl Encode for i32 {
+    fn encode(&self, e: &mut dyn Encoder) {
+        e.integer(i64::from(*self));
+    }
+}
+
+impl Encode for i64 {
+    fn encode(&self, e: &mut dyn Encoder) {
+        e.integer(*self);
+    }
+}
+
+impl Encode for f64 {
+    fn encode(&self, e: &mut dyn Encoder) {
+        e.double(*self);
+    }
+}
+
+impl Encode for Instant {
+    fn encode(&self, e: &mut dyn Encoder) {
+        e.instant(*self);
+    }
+}
+
+impl Encode for Bytes {
+    fn encode(&self, e: &mut dyn Encoder) {
+        e.bytes(self);
+    }
+}
+
+impl<T: Encode> Encode for Vec<T> {
+    fn encode(&self, e: &mut dyn Encoder) {
+        e.begin_list();
+        for value in self {
+            value.encode(e);
+        }
+        e.end_list();
+    }
+}
+
+impl<T: Encode> Encode for BTreeMap<String, T> {
+    fn encode(&self, e: &mut dyn Encoder) {
+        e.begin_map();
+        for (key, value) in self {
+            e.key(key);
+            value.encode(e);
+        }
+        e.end_map();
+    }
+}
+
+impl<T: Encode + ?Sized> Encode for Box<T> {
+    fn encode(&self, e: &mut dyn Encoder) {
+        (**self).encode(e);
+    }
+}
