@@ -17,10 +17,10 @@ use crate::error::Error;
 /// Source: "Service quotas", DynamoDB developer guide: 32 levels.
 const NESTING_MAX: usize = 32;
 /// Longest name of an attribute or map key. Unit: bytes of UTF-8.
-/// Source: "Service quotas", DynamoDB developer guide, attribute names; 65,535 bytes observed by Alternator's tests.
+/// Source: the model's `AttributeName`, read as bytes. The text that tells it is remembered, not checked.
 const NAME_BYTES_MAX: usize = 65_535;
 
-/// Source: observed on the live service in several Regions (2026) for 33 and more nested maps.
+/// Source: a public conformance suite's recordings of the live service (October 2026), 33 to 100 nested maps.
 const TOO_DEEP: &str =
     "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit";
 const EMPTY: &str = "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes";
@@ -100,7 +100,7 @@ impl Decode for AttributeValue {
 type Entries<'a> = Vec<(Cow<'a, str>, Document<'a>)>;
 
 /// Reads one value; every member is judged before their number is.
-/// Source: order observed by dynalite's tests (putItem, getItem).
+/// Source: order as in dynalite's validations, remembered; texts about nulls inside sets are not checked either.
 fn value(entries: Entries<'_>, depth: usize) -> Result<types::AttributeValue, Cow<'static, str>> {
     let mut members = 0;
     let mut found = None;

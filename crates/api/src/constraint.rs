@@ -3,7 +3,7 @@
 //! Order of what is told: the first wrong type alone (order of the body); else all violations together, at most ten, in
 //! the order of the model's members (or, where it was observed, of the service's own: `order` in `model-overrides.toml`),
 //! depth first; for one value pattern, least, greatest, enum.
-//! Source: texts and order as observed by dynalite's and kinesalite's tests.
+//! Source: texts as in dynalite's and kinesalite's validations and tests; each line of the overrides names its own.
 
 mod rules;
 mod texts;
@@ -35,7 +35,7 @@ pub fn check(api: Api, shape: &'static Shape, document: &mut Document<'_>) -> Re
 }
 
 /// The one check that comes before the collected ones.
-/// Source: observed by dynalite's tests (createTable, deleteTable, describeTable, updateTable).
+/// Source: dynalite's validations (createTable); see `table_name` in `model-overrides.toml`.
 fn table_name(shape: &'static Shape, document: &Document<'_>) -> Result<(), Error> {
     let Kind::Structure(members) = shape.kind else { return Ok(()) };
     let Some(member) = members.iter().find(|member| member.table_name) else { return Ok(()) };

@@ -12,7 +12,7 @@ use crate::instant::Instant;
 ///
 /// Unit:   levels of JSON; an attribute value takes two, and the service answers 100 nested values with the text about its
 ///         own limit of 32, so that many must pass here.
-/// Source: observed on the live service (2026).
+/// Source: a public conformance suite's recordings of the live service (October 2026).
 const DEPTH_MAX: usize = 256;
 
 /// A decoded body.

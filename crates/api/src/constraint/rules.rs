@@ -21,7 +21,7 @@ pub fn fit_text(shape: &Shape, text: &str) -> bool {
 }
 
 /// An empty name is refused for its length alone where an ARN may stand in its place.
-/// Source: observed on the live service (UpdateItem, October 2026).
+/// Source: a public conformance suite's recordings of the live service (UpdateItem, October 2026).
 fn fit_pattern(shape: &Shape, text: &str) -> bool {
     (shape.or_arn && text.is_empty()) || shape.pattern.is_none_or(|pattern| pattern.matches(text))
 }
@@ -54,6 +54,7 @@ pub fn broken(shape: &Shape, value: &Document<'_>) -> Vec<String> {
 }
 
 /// All rules of a shape, as they stand in brackets for the elements of a list or the keys of a map.
+/// Source: kinesalite's validations for lengths; patterns and enums in brackets are not checked.
 pub fn all(shape: &Shape) -> Vec<String> {
     let mut out = Vec::new();
     let noun = noun(shape);

@@ -41,6 +41,7 @@ pub fn value(value: &Document<'_>, shape: &'static Shape) -> String {
 }
 
 /// As Java prints it: `[a, b]`, `{k=v}`, `KeySchemaElement(attributeName=a, keyType=HASH)`.
+/// Source: kinesalite's validations for lists and maps; the form of structures is not checked.
 fn show(value: &Document<'_>, shape: &'static Shape, out: &mut String) {
     if out.len() > SHOWN_BYTES_MAX {
         return;

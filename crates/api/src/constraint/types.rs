@@ -12,7 +12,7 @@ use crate::instant::Instant;
 use crate::schema::{Kind, Shape};
 
 /// The service's parser fails with this cast when a list or map of lists or maps holds something else.
-/// Source: observed by dynalite's tests (batchWriteItem, batchGetItem).
+/// Source: dynalite's tests ("ParameterizedList", "ParameterizedMap").
 const CAST: &str = "class sun.reflect.generics.reflectiveObjects.ParameterizedTypeImpl cannot be cast to class java.lang.Class \
                     (sun.reflect.generics.reflectiveObjects.ParameterizedTypeImpl and java.lang.Class are in module java.base \
                     of loader 'bootstrap')";
@@ -93,7 +93,7 @@ fn base64(text: &str) -> Result<Vec<u8>, Error> {
     STANDARD.decode(text).map_err(|_| Error::serialization("Invalid last non-pad Base64 character dectected"))
 }
 
-/// Source: observed by dynalite's tests for every operation and member.
+/// Source: dynalite's tests (`assertType`); timestamps, doubles, and the same words in Kinesis and Firehose are not checked.
 fn refusal(api: Api, shape: &'static Shape, found: &Document<'_>, place: Place) -> String {
     match (shape.kind, found) {
         (Kind::Map(..), Document::List(_)) => format!("Unrecognized collection type {}", class(api, shape)),
