@@ -58,10 +58,10 @@ impl Runtime {
     }
 
     /// Starts a task; the returned future gives its result. Dropping that future does not end the task.
-    pub fn spawn<T: Send + 'static>(
+    pub fn spawn<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
         &self,
-        task: impl Future<Output = T> + Send + 'static,
-    ) -> impl Future<Output = Result<T, Lost>> + Send + 'static {
+        task: F,
+    ) -> impl Future<Output = Result<T, Lost>> + Send + 'static + use<T, F> {
         let (done, result) = oneshot::channel();
         self.0.spawn(Box::pin(async move {
             // Whoever waits may be gone: the task's work is done all the same.
@@ -71,10 +71,10 @@ impl Runtime {
     }
 
     /// Runs `work` where blocking is allowed. It starts even if the returned future is dropped.
-    pub fn blocking<T: Send + 'static>(
+    pub fn blocking<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> impl Future<Output = Result<T, Lost>> + Send + 'static {
+        work: W,
+    ) -> impl Future<Output = Result<T, Lost>> + Send + 'static + use<T, W> {
         let (done, result) = oneshot::channel();
         self.0.blocking(Box::new(move || {
             let _ = done.send(work());

@@ -1,0 +1,111 @@
+//! What a command is: the keys it touches, and a pure decision on their values.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use headwater_catalog::TableDefinition;
+use headwater_types::{HashKey, Millis, SequenceNumber, TableId};
+
+use crate::views::TableView;
+
+/// A key that a command locks and reads, and may change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Touch {
+    /// Its table.
+    pub table: TableId,
+    /// Placement hash of the key: which partition it lies in.
+    pub hash: HashKey,
+    /// The whole storage key.
+    pub key: Bytes,
+}
+
+/// A read-modify-write of one or several keys, all or nothing.
+pub trait Command: Send {
+    /// What the caller gets.
+    type Answer: Send;
+
+    /// What is locked and read. Order: the same at every call; keys are distinct.
+    fn touches(&self) -> &[Touch];
+
+    /// About how many bytes the command writes beside what it reads, for admission.
+    fn size_hint(&self) -> usize {
+        0
+    }
+
+    /// Decides on the values read: pure, no I/O. Called again when a plan was taken back.
+    fn decide(&mut self, view: &View<'_>) -> Decision<Self::Answer>;
+
+    /// Completes the answer once the change is durable, given its records' numbers in order of the touches.
+    fn finish(&mut self, answer: Self::Answer, numbers: &[SequenceNumber]) -> Self::Answer {
+        let _ = numbers;
+        answer
+    }
+}
+
+/// What a decision may look at.
+pub struct View<'a> {
+    pub(crate) values: &'a [Option<Bytes>],
+    pub(crate) tables: &'a [(TableId, Arc<TableView>)],
+    /// Index into `tables`, per touch.
+    pub(crate) table_of: &'a [usize],
+    pub(crate) now: Millis,
+}
+
+impl View<'_> {
+    /// The stored value of a touch's key; `None` when there is none.
+    pub fn value(&self, touch: usize) -> Option<&Bytes> {
+        self.values.get(touch).and_then(Option::as_ref)
+    }
+
+    /// Definition of a touch's table. Errors: panics when there is no such touch.
+    pub fn table(&self, touch: usize) -> &Arc<TableDefinition> {
+        let table = self.table_of.get(touch).and_then(|at| self.tables.get(*at));
+        &table.expect("a decision asks for its own touches only").1.definition
+    }
+
+    /// Store time.
+    pub fn now(&self) -> Millis {
+        self.now
+    }
+}
+
+/// What a command comes to.
+#[derive(Debug)]
+pub enum Decision<A> {
+    /// Nothing is written: a refusal, a read, a change that changes nothing. Given once all it is based on is durable.
+    Answer(A),
+    /// Something is written.
+    Change {
+        /// One per touch, in the same order.
+        effects: Vec<Effect>,
+        /// Given once the change is durable.
+        answer: A,
+    },
+}
+
+/// What a command does to one touch.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Effect {
+    /// Change of the touch's own key.
+    pub value: ValueChange,
+    /// Change of the partition's item count.
+    pub items: i64,
+    /// Change of the partition's byte count.
+    pub bytes: i64,
+    /// Record for the partition's open shard; none is kept when nothing wants the log.
+    pub record: Option<Bytes>,
+    /// Index entries, keys with their new value or `None` when removed.
+    pub entries: Vec<(Bytes, Option<Bytes>)>,
+}
+
+/// Change of a value.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum ValueChange {
+    /// Stays as it is: read only.
+    #[default]
+    Unchanged,
+    /// The new value.
+    Put(Bytes),
+    /// No value any more.
+    Delete,
+}

@@ -1,0 +1,82 @@
+//! How a plan ends, and the waiting for it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use headwater_types::SequenceNumber;
+use parking_lot::Mutex;
+
+/// How a plan ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum End {
+    /// Durable and published.
+    Committed,
+    /// Nothing of it was done: decide again.
+    TakenBack,
+    /// Nothing of it was done: the disk is full.
+    Full,
+    /// Whether it was done is known at the next start.
+    Closed,
+}
+
+/// The end of one plan; its own request and all that built on its values wait for it.
+#[derive(Default)]
+pub(crate) struct Completion(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    end: Option<End>,
+    numbers: Vec<SequenceNumber>,
+    wakers: Vec<Waker>,
+}
+
+impl Completion {
+    /// Ends the plan; only the first end counts.
+    pub fn end(&self, end: End, numbers: Vec<SequenceNumber>) {
+        let wakers = {
+            let mut state = self.0.lock();
+            if state.end.is_some() {
+                return;
+            }
+            state.end = Some(end);
+            state.numbers = numbers;
+            std::mem::take(&mut state.wakers)
+        };
+        // Outside the lock: a waker may run code.
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    /// The records' numbers; empty before the end. Taken once, by the plan's own request.
+    pub fn numbers(&self) -> Vec<SequenceNumber> {
+        std::mem::take(&mut self.0.lock().numbers)
+    }
+
+    /// Waits for the end.
+    pub fn wait(self: &Arc<Self>) -> Wait {
+        Wait(self.clone())
+    }
+}
+
+/// The waiting for a plan's end.
+pub(crate) struct Wait(Arc<Completion>);
+
+impl Future for Wait {
+    type Output = End;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<End> {
+        let mut state = self.0.0.lock();
+        match state.end {
+            Some(end) => Poll::Ready(end),
+            None => {
+                if !state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+                    state.wakers.push(context.waker().clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+}

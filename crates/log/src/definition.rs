@@ -1,0 +1,391 @@
+//! Changes of definitions: create, update, delete tables, switch streams on and off, each one commit with its shards.
+
+use std::collections::BTreeMap;
+
+use headwater_catalog::resource::stream_label;
+use headwater_catalog::{
+    BillingMode, Snapshot as Catalog, StreamDefinition, StreamState, StreamView, TableDefinition, TableState, writer,
+};
+use headwater_storage::keyspace::{CATALOG_HEAD, lineage_head, partition_head, table_head};
+use headwater_storage::{Plan, Snapshot};
+use headwater_types::{Millis, Runtime, StreamUid, TableId, limits};
+
+use crate::error::Error;
+use crate::lineage::{self, Lineage, Partition};
+use crate::settings::Settings;
+
+/// Most partitions of a new table: what one commit carries with ease.
+const PARTITIONS_MAX: i64 = 4_096;
+
+/// A change of definitions, decided on the catalog it is committed on.
+pub trait Definition: Send {
+    /// What the caller gets.
+    type Answer: Send;
+
+    /// Decides: pure, no I/O. Called again when another change of definitions came first.
+    fn decide(&mut self, catalog: &Catalog, now: Millis) -> Defined<Self::Answer>;
+
+    /// Makes the answer from a catalog that includes the change, once it is durable.
+    fn answer(&mut self, catalog: &Catalog) -> Self::Answer;
+}
+
+/// What a change of definitions comes to.
+#[derive(Debug)]
+pub enum Defined<A> {
+    /// Nothing changes: a refusal, or it is so already.
+    Answer(A),
+    /// These changes, all or none.
+    Change(Vec<Change>),
+}
+
+/// One change of definitions.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Change {
+    /// Makes a table, its partitions and, if asked for, its stream. Identity, uuid, creation time, state, version and
+    /// stream fields are set here.
+    Create {
+        /// The definition.
+        table: Box<TableDefinition>,
+        /// The stream's view, when it starts with one.
+        stream: Option<StreamView>,
+    },
+    /// Replaces what is recorded of a table: billing, throughput, class, protection, tags, and what has no behaviour.
+    /// Identity, name, key, partitions and streams stay.
+    Update {
+        /// The definition.
+        table: Box<TableDefinition>,
+    },
+    /// Starts a new stream.
+    EnableStream {
+        /// Whose.
+        table: TableId,
+        /// What its records show.
+        view: StreamView,
+    },
+    /// Ends the stream: its shards are closed and stay readable for the retention.
+    DisableStream {
+        /// Whose.
+        table: TableId,
+    },
+    /// Drops a table and ends its stream.
+    Delete {
+        /// Which.
+        table: TableId,
+    },
+    /// Ends a short state; done by the log itself.
+    Finish {
+        /// Whose.
+        table: TableId,
+    },
+    /// Forgets a stream whose retention is over; done by the log itself.
+    Forget {
+        /// Which.
+        stream: StreamUid,
+    },
+}
+
+/// Makes the plan of `changes`, decided on `catalog`, on top of `snapshot`, which must be as new as the catalog.
+pub(crate) fn plan(
+    changes: &[Change],
+    catalog: &Catalog,
+    snapshot: &dyn Snapshot,
+    now: Millis,
+    runtime: &Runtime,
+    settings: &Settings,
+) -> Result<Plan, Error> {
+    let lineage = Lineage::new(snapshot, now, runtime)?;
+    let (tables, streams, fresh) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut work = Work { catalog, lineage, settings, tables, streams, fresh };
+    for change in changes {
+        work.apply(change)?;
+    }
+    work.finish()
+}
+
+/// Whether any of the changes leaves a short state behind, and of which tables.
+pub(crate) fn unfinished(catalog: &Catalog) -> Vec<TableId> {
+    let stream_waits = |table: &TableDefinition| {
+        let streams = catalog.streams(&table.scope, Some(&table.name), None);
+        streams.filter(|stream| stream.table == table.id).any(|stream| stream.state.end() != stream.state)
+    };
+    let tables = catalog.all_tables().filter(|table| table.state != TableState::Active || stream_waits(table));
+    tables.map(|table| table.id).collect()
+}
+
+/// Definitions being changed; `None` stands for one that goes.
+struct Work<'a> {
+    catalog: &'a Catalog,
+    lineage: Lineage<'a>,
+    settings: &'a Settings,
+    tables: BTreeMap<TableId, Option<TableDefinition>>,
+    streams: BTreeMap<StreamUid, Option<StreamDefinition>>,
+    /// Partitions of tables made here.
+    fresh: BTreeMap<TableId, Vec<Partition>>,
+}
+
+impl Work<'_> {
+    fn apply(&mut self, change: &Change) -> Result<(), Error> {
+        match change {
+            Change::Create { table, stream } => self.create(table, *stream),
+            Change::Update { table } => self.update(table),
+            Change::EnableStream { table, view } => self.enable(*table, *view),
+            Change::DisableStream { table } => self.disable(*table),
+            Change::Delete { table } if self.is_slow() => self.begin_delete(*table),
+            Change::Delete { table } => self.delete(*table),
+            Change::Finish { table } => self.finish_states(*table),
+            Change::Forget { stream } => self.forget(*stream),
+        }
+    }
+
+    fn create(&mut self, wanted: &TableDefinition, stream: Option<StreamView>) -> Result<(), Error> {
+        if self.catalog.table(&wanted.scope, &wanted.name).is_some() {
+            return Err(Error::Invalid(format!("table {} exists", wanted.name)));
+        }
+        let mut table = wanted.clone();
+        table.id = self.lineage.ids.table();
+        table.table_uuid = uuid(self.lineage.runtime.random_u128());
+        table.created = self.lineage.now;
+        table.state = if self.is_slow() { TableState::Creating } else { TableState::Active };
+        (table.stream, table.latest_stream, table.latest_stream_label) = (None, None, None);
+        table.version = 0;
+        let id = table.id;
+        for range in lineage::tile(partitions_of(&table, self.settings)) {
+            let partition = self.lineage.create(range);
+            self.lineage.draft.moved(partition_head(partition.id), 0);
+            self.lineage.put(id, &partition);
+            self.fresh.entry(id).or_default().push(partition);
+        }
+        self.tables.insert(id, Some(table));
+        stream.map_or(Ok(()), |view| self.enable(id, view))
+    }
+
+    fn update(&mut self, wanted: &TableDefinition) -> Result<(), Error> {
+        let slow = self.is_slow();
+        let table = self.table(wanted.id)?;
+        *table = TableDefinition {
+            id: table.id,
+            scope: table.scope.clone(),
+            name: table.name.clone(),
+            table_uuid: table.table_uuid.clone(),
+            key_schema: table.key_schema.clone(),
+            created: table.created,
+            state: if slow { TableState::Updating } else { table.state },
+            stream: table.stream,
+            latest_stream: table.latest_stream,
+            latest_stream_label: table.latest_stream_label.clone(),
+            indexes: table.indexes.clone(),
+            version: table.version,
+            ..wanted.clone()
+        };
+        Ok(())
+    }
+
+    fn enable(&mut self, id: TableId, view: StreamView) -> Result<(), Error> {
+        let (slow, now) = (self.is_slow(), self.lineage.now);
+        let uid = self.lineage.ids.stream();
+        let table = self.table(id)?;
+        if table.stream.is_some() {
+            return Err(Error::Invalid(format!("table {} has an enabled stream", table.name)));
+        }
+        let (scope, name, key_schema) = (table.scope.clone(), table.name.clone(), table.key_schema.clone());
+        let mut stream = StreamDefinition {
+            uid,
+            table: id,
+            table_name: name,
+            scope,
+            label: String::new(),
+            view,
+            key_schema,
+            state: if slow { StreamState::Enabling } else { StreamState::Enabled },
+            created: now,
+            closed: None,
+        };
+        stream.label = stream_label(stream.created);
+        // Labels name streams: two of one table name within a millisecond must differ.
+        while self.catalog.stream_by_arn(&stream.arn()).is_some() {
+            stream.created = Millis(stream.created.0 + 1);
+            stream.label = stream_label(stream.created);
+        }
+        let table = self.table(id)?;
+        (table.stream, table.latest_stream) = (Some(uid), Some(uid));
+        table.latest_stream_label = Some(stream.label.clone());
+        if slow && table.state == TableState::Active {
+            table.state = TableState::Updating;
+        }
+        self.streams.insert(uid, Some(stream));
+        for partition in &mut self.partitions(id)? {
+            self.lineage.open(id, uid, partition, &[])?;
+        }
+        Ok(())
+    }
+
+    fn disable(&mut self, id: TableId) -> Result<(), Error> {
+        let (slow, now) = (self.is_slow(), self.lineage.now);
+        let table = self.table(id)?;
+        let Some(uid) = table.stream.take() else {
+            return Err(Error::Invalid(format!("table {} has no stream", table.name)));
+        };
+        if slow && table.state == TableState::Active {
+            table.state = TableState::Updating;
+        }
+        let stream = self.stream(uid)?;
+        stream.state = if slow { StreamState::Disabling } else { StreamState::Disabled };
+        stream.closed = Some(now);
+        for partition in &mut self.partitions(id)? {
+            self.lineage.close(id, uid, partition)?;
+        }
+        Ok(())
+    }
+
+    /// Shows the table as DELETING: nothing writes to it any more, its stream is closed.
+    fn begin_delete(&mut self, id: TableId) -> Result<(), Error> {
+        if self.table(id)?.stream.is_some() {
+            self.disable(id)?;
+        }
+        self.table(id)?.state = TableState::Deleting;
+        Ok(())
+    }
+
+    fn delete(&mut self, id: TableId) -> Result<(), Error> {
+        let stream = self.table(id)?.stream;
+        let mut partitions = self.partitions(id)?;
+        if stream.is_some() {
+            self.disable(id)?;
+        }
+        for partition in &mut partitions {
+            let closed = stream.is_some() && partition.shard.take().is_some();
+            self.lineage.end(id, partition, closed);
+        }
+        self.lineage.bury(id);
+        self.tables.insert(id, None);
+        Ok(())
+    }
+
+    fn finish_states(&mut self, id: TableId) -> Result<(), Error> {
+        let of_table = self.catalog.all_streams().filter(|stream| stream.table == id);
+        let streams: Vec<StreamUid> = of_table.map(|stream| stream.uid).collect();
+        for uid in streams {
+            let stream = self.stream(uid)?;
+            stream.state = stream.state.end();
+        }
+        let table = self.table(id)?;
+        match table.state {
+            TableState::Deleting => self.delete(id),
+            state => {
+                table.state = state.end().unwrap_or(state);
+                Ok(())
+            }
+        }
+    }
+
+    fn forget(&mut self, uid: StreamUid) -> Result<(), Error> {
+        self.stream(uid)?;
+        self.streams.insert(uid, None);
+        let head = lineage_head(uid);
+        self.lineage.draft.removed(head, self.lineage.snapshot.head(head)?.version);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Plan, Error> {
+        let snapshot = self.lineage.snapshot;
+        let draft = &mut self.lineage.draft;
+        draft.moved(CATALOG_HEAD, self.catalog.version());
+        for (id, table) in std::mem::take(&mut self.tables) {
+            let expected = snapshot.head(table_head(id))?.version;
+            match table {
+                Some(table) => {
+                    draft.moved(table_head(id), expected);
+                    let table = TableDefinition { version: expected + 1, ..table };
+                    draft.put(writer::table_key(id), writer::encode_table(&table));
+                }
+                None => {
+                    draft.removed(table_head(id), expected);
+                    draft.delete(writer::table_key(id));
+                }
+            }
+        }
+        for (uid, stream) in std::mem::take(&mut self.streams) {
+            match stream {
+                Some(stream) => draft.put(writer::stream_key(uid), writer::encode_stream(&stream)),
+                None => draft.delete(writer::stream_key(uid)),
+            }
+        }
+        self.lineage.finish()
+    }
+
+    fn is_slow(&self) -> bool {
+        !self.settings.short_states.is_zero()
+    }
+
+    /// The table as changed so far.
+    fn table(&mut self, id: TableId) -> Result<&mut TableDefinition, Error> {
+        let catalog = self.catalog;
+        let table = self.tables.entry(id).or_insert_with(|| catalog.table_by_id(id).map(|table| (**table).clone()));
+        table.as_mut().ok_or(Error::NoTable(id))
+    }
+
+    fn stream(&mut self, uid: StreamUid) -> Result<&mut StreamDefinition, Error> {
+        let catalog = self.catalog;
+        let stream = self.streams.entry(uid).or_insert_with(|| catalog.stream(uid).map(|stream| (**stream).clone()));
+        stream.as_mut().ok_or_else(|| Error::Invalid(format!("no stream with identity {}", uid.0)))
+    }
+
+    fn partitions(&self, id: TableId) -> Result<Vec<Partition>, Error> {
+        match self.fresh.get(&id) {
+            Some(partitions) => Ok(partitions.clone()),
+            None => lineage::partitions(self.lineage.snapshot, id),
+        }
+    }
+}
+
+/// How many partitions a new table starts with.
+///
+/// Source: "Burst and adaptive capacity", DynamoDB developer guide, for what one partition carries.
+fn partitions_of(table: &TableDefinition, settings: &Settings) -> usize {
+    let parts = |units: i64, each: i64| units.max(0).div_euclid(each) + i64::from(units.max(0) % each != 0);
+    match table.billing {
+        BillingMode::PayPerRequest => settings.on_demand_partitions.max(1),
+        BillingMode::Provisioned => {
+            let writes = parts(table.throughput.write_units, limits::PARTITION_WRITE_UNITS);
+            let reads = parts(table.throughput.read_units, limits::PARTITION_READ_UNITS);
+            writes.max(reads).clamp(1, PARTITIONS_MAX) as usize
+        }
+    }
+}
+
+/// A version 4 UUID of these bits.
+fn uuid(bits: u128) -> String {
+    let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let hex = format!("{bits:032x}");
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_catalog::{KeyAttribute, KeyKind, KeySchema, Throughput};
+    use headwater_types::Scope;
+
+    use super::*;
+
+    #[test]
+    fn partitions_follow_from_billing_and_throughput() {
+        let key_schema = KeySchema { hash: KeyAttribute { name: "id".into(), kind: KeyKind::S }, range: None };
+        let mut table = TableDefinition::new(Scope::new("000000000000", "a"), "t", key_schema);
+        let settings = Settings::default();
+        assert_eq!(partitions_of(&table, &settings), limits::ON_DEMAND_PARTITIONS);
+        table.billing = BillingMode::Provisioned;
+        for (read_units, write_units, partitions) in
+            [(1, 1, 1), (3_000, 1_000, 1), (3_001, 1, 2), (1, 1_001, 2), (30_000, 5_000, 10), (i64::MAX, 0, 4_096)]
+        {
+            table.throughput = Throughput { read_units, write_units };
+            assert_eq!(partitions_of(&table, &settings), partitions, "{read_units} {write_units}");
+        }
+    }
+
+    #[test]
+    fn uuids_have_their_version_and_variant() {
+        assert_eq!(uuid(0), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(uuid(u128::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+    }
+}

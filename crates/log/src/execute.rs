@@ -1,0 +1,225 @@
+//! A command's way: lock, read, reserve, decide, publish and enqueue, unlock, wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use headwater_types::TableId;
+
+use crate::command::{Command, Decision, Effect, Touch, ValueChange, View};
+use crate::completion::{Completion, End};
+use crate::error::Error;
+use crate::locks::Ticket;
+use crate::open::{Log, Shared};
+use crate::pending::{Base, Pending};
+use crate::queue::{Entry, Planned, PlannedTable, PlannedTouch};
+use crate::views::TableView;
+
+/// How often a command is planned again at once; then it pauses, so that nodes that fence each other spread.
+const RETRIES_AT_ONCE: u32 = 3;
+/// Longest pause. Unit: µs of system time.
+const PAUSE_MICROS: u64 = 2_000;
+
+/// One try of a command.
+enum Try<A> {
+    Done(A),
+    TakenBack,
+}
+
+/// What was read for a command.
+struct Read {
+    tables: Vec<(TableId, Arc<TableView>)>,
+    /// Index into `tables`, per touch.
+    table_of: Vec<usize>,
+    values: Vec<Option<Bytes>>,
+    /// Plans whose values were read.
+    waits: Vec<Arc<Completion>>,
+}
+
+impl Log {
+    /// Does a command: all of it or nothing, on the newest values, in one order with all others of its keys.
+    ///
+    /// Shape:  keys are locked in key order; the values read are pending ones first, then published ones; the decision is
+    ///         made again whenever what it was based on turned out not to be.
+    /// Errors: `NoTable`, `Full`, `Closed`, `TooLarge`, and the engine's.
+    /// Order:  the answer comes after all that it is based on, and all that the command changed, is durable and
+    ///         published. Dropping the future leaves nothing half done.
+    pub async fn execute<C: Command>(&self, mut command: C) -> Result<C::Answer, Error> {
+        let shared = &*self.shared;
+        let touches: Vec<Touch> = command.touches().to_vec();
+        let ticket = shared.ticket();
+        let mut tries = 0;
+        loop {
+            match shared.attempt(&mut command, ticket, &touches).await? {
+                Try::Done(answer) => return Ok(answer),
+                Try::TakenBack => tries += 1,
+            }
+            if tries > RETRIES_AT_ONCE {
+                let pause = shared.runtime.random() % PAUSE_MICROS;
+                shared.runtime.sleep(Duration::from_micros(pause)).await;
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn attempt<C: Command>(
+        &self,
+        command: &mut C,
+        ticket: Ticket,
+        touches: &[Touch],
+    ) -> Result<Try<C::Answer>, Error> {
+        let locked = self.keys.lock(ticket, touches).await;
+        let read = self.read(touches)?;
+        let read_bytes: usize = read.values.iter().flatten().map(Bytes::len).sum();
+        let place = self.queue.reserve(read_bytes * 2 + command.size_hint()).await?;
+        #[cfg(feature = "planted-bugs")]
+        let drawn = self.drawn.draw(&self.settings, &self.clock, &self.runtime).await;
+
+        // From here to the unlocking nothing waits.
+        let view =
+            View { values: &read.values, tables: &read.tables, table_of: &read.table_of, now: self.clock.store() };
+        let (effects, answer) = match command.decide(&view) {
+            Decision::Change { effects, answer } => (effects, answer),
+            Decision::Answer(answer) if self.needs_comparing(&read) => (Vec::new(), answer),
+            Decision::Answer(answer) => {
+                drop((place, locked));
+                return wait_for(&read.waits, answer).await;
+            }
+        };
+        #[cfg(feature = "planted-bugs")]
+        let effects = {
+            let mut effects = effects;
+            crate::planted::mark(&mut effects, drawn);
+            effects
+        };
+        let keys_bytes: usize = touches.iter().map(|touch| touch.key.len() + 128).sum();
+        let size_bytes = keys_bytes + effects.iter().map(size_bytes).sum::<usize>();
+        if size_bytes > self.settings.queue_bytes_max {
+            return Err(Error::TooLarge { bytes: size_bytes });
+        }
+        let completion = Arc::new(Completion::default());
+        let planned = self.publish(touches, &read, effects, &completion);
+        let tables = read.tables.iter().map(|(table, view)| PlannedTable {
+            table: *table,
+            view: view.view,
+            version: view.definition.version,
+        });
+        self.queue.push(Entry::Plan(Planned {
+            tables: tables.collect(),
+            touches: planned,
+            size_bytes,
+            completion: completion.clone(),
+            _place: place,
+        }));
+        drop((locked, read));
+        match completion.wait().await {
+            End::Committed => Ok(Try::Done(command.finish(answer, &completion.numbers()))),
+            End::TakenBack => Ok(Try::TakenBack),
+            End::Full => Err(Error::Full),
+            End::Closed => Err(Error::Closed),
+        }
+    }
+
+    /// Reads the touched keys. The caller holds their locks.
+    fn read(&self, touches: &[Touch]) -> Result<Read, Error> {
+        let mut tables: Vec<(TableId, Arc<TableView>)> = Vec::with_capacity(1);
+        let mut table_of = Vec::with_capacity(touches.len());
+        for touch in touches {
+            let at = match tables.iter().position(|(table, _)| *table == touch.table) {
+                Some(at) => at,
+                None => {
+                    let view = self.view(touch.table)?;
+                    tables.push((touch.table, view));
+                    tables.len() - 1
+                }
+            };
+            table_of.push(at);
+        }
+        let bases: Vec<Base> = touches
+            .iter()
+            .zip(&table_of)
+            .map(|(touch, at)| self.keys.base(touch, tables.get(*at).map_or(0, |(_, view)| view.view)))
+            .collect();
+        // After the pending values: one that was retired in between is in this snapshot.
+        let snapshot = self.cell.snapshot();
+        let mut values = Vec::with_capacity(touches.len());
+        let mut waits = Vec::new();
+        for (touch, base) in touches.iter().zip(bases) {
+            match base {
+                Base::Published => values.push(snapshot.get(&touch.key)?),
+                Base::Pending(pending) => {
+                    values.push(pending.value);
+                    waits.push(pending.plan);
+                }
+            }
+        }
+        Ok(Read { tables, table_of, values, waits })
+    }
+
+    /// A table's definition and view; on a shared cell another node may have just made the table.
+    fn view(&self, table: TableId) -> Result<Arc<TableView>, Error> {
+        if let Some(view) = self.views.table(table) {
+            return Ok(view);
+        }
+        if self.is_shared {
+            self.views.refresh(&*self.cell.snapshot())?;
+        }
+        self.views.table(table).ok_or(Error::NoTable(table))
+    }
+
+    /// Whether an answer must be compared with the heads like a change. On a shared cell a pending value may be committed
+    /// and overwritten by another node before this node hears of it; then it is no longer the newest.
+    fn needs_comparing(&self, read: &Read) -> bool {
+        self.is_shared && !read.waits.is_empty()
+    }
+
+    /// Shows the changed values to later planners.
+    fn publish(
+        &self,
+        touches: &[Touch],
+        read: &Read,
+        effects: Vec<Effect>,
+        completion: &Arc<Completion>,
+    ) -> Vec<PlannedTouch> {
+        debug_assert!(effects.is_empty() || effects.len() == touches.len(), "one effect per touch");
+        let effects = effects.into_iter().chain(std::iter::repeat_with(Effect::default));
+        let mut planned = Vec::with_capacity(touches.len());
+        for ((touch, at), effect) in touches.iter().zip(&read.table_of).zip(effects) {
+            let value = match &effect.value {
+                ValueChange::Unchanged => None,
+                ValueChange::Put(value) => Some(Some(value.clone())),
+                ValueChange::Delete => Some(None),
+            };
+            if let Some(value) = value {
+                let view = read.tables.get(*at).map_or(0, |(_, view)| view.view);
+                self.keys.publish(touch.hash, &touch.key, Pending { value, view, plan: completion.clone() });
+            }
+            planned.push(PlannedTouch { table: touch.table, hash: touch.hash, key: touch.key.clone(), effect });
+        }
+        planned
+    }
+}
+
+/// Gives an answer once the plans whose values it is based on are durable.
+async fn wait_for<A>(waits: &[Arc<Completion>], answer: A) -> Result<Try<A>, Error> {
+    for plan in waits {
+        match plan.wait().await {
+            End::Committed => {}
+            End::TakenBack | End::Full => return Ok(Try::TakenBack),
+            End::Closed => return Err(Error::Closed),
+        }
+    }
+    Ok(Try::Done(answer))
+}
+
+/// About what an effect takes in a group, beside its key.
+fn size_bytes(effect: &Effect) -> usize {
+    let value = match &effect.value {
+        ValueChange::Unchanged | ValueChange::Delete => 0,
+        ValueChange::Put(value) => value.len(),
+    };
+    let entries: usize =
+        effect.entries.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
+    value + entries + effect.record.as_ref().map_or(0, Bytes::len)
+}

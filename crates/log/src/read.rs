@@ -1,0 +1,198 @@
+//! Reading a shard: where an iterator starts, and pages.
+//!
+//! A page, the shard's end and its horizon come from one snapshot, so a page never ends a shard whose last records it
+//! does not show.
+
+use headwater_storage::Snapshot;
+use headwater_storage::contract::{From, LogRecord, PageLimit};
+use headwater_storage::keyspace::partition_head;
+use headwater_types::{Millis, SequenceNumber, ShardUid, StreamUid};
+use tokio::sync::watch;
+
+use crate::error::Error;
+use crate::iterator::{self, IteratorError, ShardIterator};
+use crate::open::{Log, Shared};
+use crate::shard::{ShardRow, shard_key};
+use crate::stream::{self, ShardList};
+
+/// Where a client asks to start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// At the oldest record there is.
+    TrimHorizon,
+    /// After the newest.
+    Latest,
+    /// At this number.
+    AtNumber(SequenceNumber),
+    /// After this number.
+    AfterNumber(SequenceNumber),
+}
+
+/// Where a page starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadFrom {
+    /// At the horizon, wherever it is when the page is read.
+    Horizon,
+    /// At this number.
+    At(SequenceNumber),
+    /// After this number.
+    After(SequenceNumber),
+    /// After this number, which was the newest when the position was given: nothing between it and the horizon was
+    /// missed, as an iterator's life is shorter than the retention.
+    Tail(SequenceNumber),
+}
+
+/// One page of a shard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Page {
+    /// By rising number.
+    pub records: Vec<LogRecord>,
+    /// Where the next page starts; `None` once a closed shard has been read to its end.
+    pub next: Option<ReadFrom>,
+}
+
+/// Why a shard cannot be read.
+#[derive(Debug)]
+pub enum ReadError {
+    /// There is no such shard, or no longer.
+    NoShard,
+    /// The position lies before the horizon.
+    Trimmed,
+    /// The log's or the engine's error.
+    Log(Error),
+}
+
+impl<E: Into<Error>> std::convert::From<E> for ReadError {
+    fn from(error: E) -> Self {
+        Self::Log(error.into())
+    }
+}
+
+impl Log {
+    /// A stream's shards at one snapshot; those closed longer ago than the retention are left out.
+    pub fn shards(&self, stream: StreamUid) -> Result<ShardList, Error> {
+        let shared = &*self.shared;
+        stream::list(&*shared.cell.snapshot(), stream, shared.clock.store(), shared.settings.retention_ms)
+    }
+
+    /// Where an iterator of this kind starts.
+    ///
+    /// Errors: `NoShard`; `Trimmed` when a number lies before the horizon.
+    /// Source: "GetShardIterator", DynamoDB Streams API reference.
+    pub fn start(&self, stream: StreamUid, shard: ShardUid, start: Start) -> Result<ReadFrom, ReadError> {
+        let shared = &*self.shared;
+        let snapshot = shared.cell.snapshot();
+        let (row, horizon) = shared.shard(&*snapshot, stream, shard)?;
+        match start {
+            Start::TrimHorizon => Ok(ReadFrom::Horizon),
+            Start::Latest => {
+                let newest = match row.ending {
+                    Some(ending) => ending,
+                    None => snapshot.head(partition_head(row.partition)).map_err(Error::from)?.number,
+                };
+                Ok(ReadFrom::Tail(newest))
+            }
+            Start::AtNumber(number) | Start::AfterNumber(number) if number < horizon => Err(ReadError::Trimmed),
+            Start::AtNumber(number) => Ok(ReadFrom::At(number)),
+            Start::AfterNumber(number) => Ok(ReadFrom::After(number)),
+        }
+    }
+
+    /// Takes one page of a shard's records.
+    ///
+    /// Shape:  `next` is `None` at the end of a closed shard, in the same page as its last records.
+    /// Unit:   the limit counts records and payload bytes.
+    /// Errors: `NoShard`; `Trimmed` when the position lies before the horizon.
+    /// Order:  by number, each record once; no record ever appears before a position that was passed.
+    pub fn page(
+        &self,
+        stream: StreamUid,
+        shard: ShardUid,
+        from: ReadFrom,
+        limit: PageLimit,
+    ) -> Result<Page, ReadError> {
+        let shared = &*self.shared;
+        let snapshot = shared.cell.snapshot();
+        let (row, horizon) = shared.shard(&*snapshot, stream, shard)?;
+        let start = match from {
+            ReadFrom::Horizon => From::At(horizon),
+            ReadFrom::At(number) | ReadFrom::After(number) if number < horizon => return Err(ReadError::Trimmed),
+            ReadFrom::At(number) => From::At(number),
+            ReadFrom::After(number) => From::After(number),
+            ReadFrom::Tail(number) if number < horizon => From::At(horizon),
+            ReadFrom::Tail(number) => From::After(number),
+        };
+        let records = shared.read_log(&*snapshot, shard, start, limit)?;
+        let passed = match (records.last(), start) {
+            (Some(last), _) => last.number,
+            (None, From::After(number)) => number,
+            (None, From::At(number)) => SequenceNumber(number.0.saturating_sub(1)),
+        };
+        let one = PageLimit { records: 1, bytes: 1 };
+        let more = !records.is_empty()
+            && (records.len() >= limit.records && row.ending.is_none()
+                || !shared.read_log(&*snapshot, shard, From::After(passed), one)?.is_empty());
+        let next = match (more, row.ending) {
+            (true, _) => Some(ReadFrom::After(passed)),
+            (false, None) => Some(ReadFrom::Tail(passed)),
+            (false, Some(_)) => None,
+        };
+        Ok(Page { records, next })
+    }
+
+    /// An iterator at a position, with its end. Unit: `life_ms` in store time.
+    pub fn iterator(&self, stream: StreamUid, shard: ShardUid, from: ReadFrom, life_ms: i64) -> ShardIterator {
+        ShardIterator { stream, shard, from, expires: Millis(self.shared.clock.store().0 + life_ms) }
+    }
+
+    /// Seals an iterator behind a readable prefix that the seal covers (`{stream ARN}|1|`, or nothing).
+    pub fn seal(&self, iterator: &ShardIterator, prefix: &str) -> String {
+        iterator::seal(&self.shared.incarnation, iterator, prefix)
+    }
+
+    /// Opens a sealed iterator, prefix included.
+    pub fn unseal(&self, token: &str) -> Result<ShardIterator, IteratorError> {
+        iterator::unseal(&self.shared.incarnation, token, self.shared.clock.store())
+    }
+
+    /// A receiver that is marked changed when a shard has something new or is closed.
+    ///
+    /// Order: subscribe, then read, then wait: what the read did not see wakes the wait.
+    pub fn changed(&self, shard: ShardUid) -> watch::Receiver<u64> {
+        self.shared.notify.subscribe(shard)
+    }
+}
+
+impl Shared {
+    /// A listed shard's row and its horizon now.
+    fn shard(
+        &self,
+        snapshot: &dyn Snapshot,
+        stream: StreamUid,
+        shard: ShardUid,
+    ) -> Result<(ShardRow, SequenceNumber), ReadError> {
+        let key = shard_key(stream, shard);
+        let row = snapshot.get(&key).map_err(Error::from)?.ok_or(ReadError::NoShard)?;
+        let row = ShardRow::decode(&key, &row)?;
+        let (now, retention_ms) = (self.clock.store(), self.settings.retention_ms);
+        if row.is_gone_at(now, retention_ms) {
+            return Err(ReadError::NoShard);
+        }
+        let horizon = row.horizon_at(now, retention_ms);
+        Ok((row, horizon))
+    }
+
+    fn read_log(
+        &self,
+        snapshot: &dyn Snapshot,
+        shard: ShardUid,
+        from: From,
+        limit: PageLimit,
+    ) -> Result<Vec<LogRecord>, Error> {
+        #[cfg(feature = "planted-bugs")]
+        if self.settings.planted == Some(crate::settings::PlantedBug::NumberBeforeCommit) {
+            return crate::planted::read_log(snapshot, shard, from, limit);
+        }
+        Ok(snapshot.read_log(shard, from, limit)?)
+    }
+}

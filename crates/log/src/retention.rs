@@ -1,0 +1,236 @@
+//! Trimming by store time: horizons rise, old shards and streams go, rows of dropped tables are swept away.
+//!
+//! ```text
+//! 1. store the horizons ─► 2. tell the cell ─► 3. remove what is wholly behind them
+//! ```
+//! In this order nobody ever meets a gap that no stored horizon explains; a crash in between repeats the rest.
+
+use std::sync::atomic::Ordering;
+
+use headwater_catalog::Snapshot as Catalog;
+use headwater_storage::contract::{Direction, From, Horizon, PageLimit};
+use headwater_storage::keyspace::{lineage_head, partition_head, prefix};
+use headwater_storage::{Plan, Snapshot};
+use headwater_types::{Millis, SequenceNumber, ShardUid, StreamUid, TableId};
+
+use crate::definition::{Change, Defined, Definition};
+use crate::draft::Draft;
+use crate::error::Error;
+use crate::lineage;
+use crate::open::Shared;
+use crate::queue::{AloneEnd, Work};
+use crate::shard::{ShardRow, shard_key};
+use crate::stream;
+
+/// A horizon is stored again once it has risen by this much. Unit: ms of store time.
+const HORIZON_STEP_MS: i64 = 60_000;
+/// Most steps in one commit.
+const STEPS_MAX: usize = 500;
+/// Most rows of a dropped table removed in one commit.
+const SWEEP_ROWS_MAX: usize = 1_000;
+/// Beyond every number: all of a shard is trimmed.
+const ALL: SequenceNumber = SequenceNumber(u64::MAX);
+
+/// What one pass of trimming did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Retained {
+    /// Shards whose horizon was raised.
+    pub trimmed: usize,
+    /// Shards that are gone.
+    pub shards: usize,
+    /// Streams that are gone.
+    pub streams: usize,
+    /// Rows of dropped tables that are gone.
+    pub rows: usize,
+}
+
+/// One change of rows by retention.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum TrimStep {
+    /// Raises a shard's horizon.
+    Horizon { stream: StreamUid, shard: ShardUid, below: SequenceNumber },
+    /// Removes the row of a shard that is trimmed altogether.
+    Drop { stream: StreamUid, shard: ShardUid },
+    /// Removes the head of a partition that was split or dropped.
+    Retire { partition: u64 },
+    /// Removes some rows of a dropped table.
+    Sweep { table: TableId },
+}
+
+/// Makes the plan of retention's steps; those that no longer apply are left out.
+pub(crate) fn plan(steps: &[TrimStep], snapshot: &dyn Snapshot) -> Result<Plan, Error> {
+    let mut draft = Draft::default();
+    for step in steps {
+        match *step {
+            TrimStep::Horizon { stream, shard, below } => raise(&mut draft, snapshot, stream, shard, below)?,
+            TrimStep::Drop { stream, shard } => {
+                let key = shard_key(stream, shard);
+                let row = snapshot.get(&key)?.map(|row| ShardRow::decode(&key, &row)).transpose()?;
+                if row.is_some_and(|row| row.horizon == ALL) {
+                    draft.moved(lineage_head(stream), snapshot.head(lineage_head(stream))?.version);
+                    draft.delete(key);
+                }
+            }
+            TrimStep::Retire { partition } => {
+                let head = partition_head(partition);
+                let version = snapshot.head(head)?.version;
+                if version != 0 {
+                    draft.removed(head, version);
+                }
+                draft.delete(lineage::retired_key(partition));
+            }
+            TrimStep::Sweep { table } => {
+                let rows = rows_of(snapshot, table)?;
+                if rows.is_empty() {
+                    draft.delete(lineage::dead_table_key(table));
+                }
+                rows.into_iter().for_each(|key| draft.delete(key));
+            }
+        }
+    }
+    Ok(draft.into_plan())
+}
+
+fn raise(
+    draft: &mut Draft,
+    snapshot: &dyn Snapshot,
+    stream: StreamUid,
+    shard: ShardUid,
+    below: SequenceNumber,
+) -> Result<(), Error> {
+    let key = shard_key(stream, shard);
+    let Some(row) = snapshot.get(&key)? else { return Ok(()) };
+    let row = ShardRow::decode(&key, &row)?;
+    if row.horizon < below {
+        draft.moved(lineage_head(stream), snapshot.head(lineage_head(stream))?.version);
+        draft.put(key, ShardRow { horizon: below, ..row }.encode());
+    }
+    Ok(())
+}
+
+/// Some keys of items and index entries of a table.
+fn rows_of(snapshot: &dyn Snapshot, table: TableId) -> Result<Vec<bytes::Bytes>, Error> {
+    let mut keys = Vec::new();
+    for kind in [prefix::ITEM, prefix::INDEX] {
+        let bound = |id: u64| [&[kind], id.to_be_bytes().as_slice()].concat();
+        let (start, end) = (bound(table.0), bound(table.0 + 1));
+        for entry in snapshot.scan(&start, &end, Direction::Forward).take(SWEEP_ROWS_MAX - keys.len()) {
+            keys.push(entry?.0);
+        }
+    }
+    Ok(keys)
+}
+
+/// What a pass is to do.
+#[derive(Default)]
+struct Pass {
+    raises: Vec<TrimStep>,
+    horizons: Vec<Horizon>,
+    drops: Vec<TrimStep>,
+    streams: Vec<StreamUid>,
+}
+
+impl Shared {
+    /// One pass of trimming at the present store time.
+    pub(crate) async fn retain(&self) -> Result<Retained, Error> {
+        let now = self.clock.store();
+        let (snapshot, catalog) = (self.cell.snapshot(), self.catalog()?);
+        let pass = self.look(&*snapshot, &catalog, now)?;
+        let (trimmed, shards) = (pass.raises.len(), pass.drops.len());
+        self.steps(pass.raises).await?;
+        if !pass.horizons.is_empty() {
+            self.cell.trim(&pass.horizons)?;
+        }
+        self.steps(pass.drops).await?;
+        let mut streams = 0;
+        for stream in pass.streams {
+            streams += usize::from(self.define(Forget(stream)).await?);
+        }
+        let retired = lineage::retired(&*snapshot, STEPS_MAX)?;
+        self.steps(retired.into_iter().map(|partition| TrimStep::Retire { partition }).collect()).await?;
+        let mut rows = 0;
+        for table in lineage::dead_tables(&*snapshot, STEPS_MAX)? {
+            rows += self.sweep(table).await?;
+        }
+        Ok(Retained { trimmed, shards, streams, rows })
+    }
+
+    fn look(&self, snapshot: &dyn Snapshot, catalog: &Catalog, now: Millis) -> Result<Pass, Error> {
+        let retention_ms = self.settings.retention_ms;
+        // What an earlier run stored but perhaps never told the cell is told once more.
+        let first = !self.trimmed_once.swap(true, Ordering::AcqRel);
+        let mut pass = Pass::default();
+        for definition in catalog.all_streams() {
+            let uid = definition.uid;
+            let rows = stream::rows(snapshot, uid)?;
+            for row in &rows {
+                let shard = row.name.uid;
+                let gone = row.is_gone_at(now, retention_ms);
+                let below = if gone { ALL } else { row.horizon_at(now, retention_ms) };
+                if gone {
+                    pass.drops.push(TrimStep::Drop { stream: uid, shard });
+                }
+                if row.horizon < below && (gone || worth_raising(snapshot, row, below)?) {
+                    pass.raises.push(TrimStep::Horizon { stream: uid, shard, below });
+                    pass.horizons.push(Horizon { shard, below });
+                } else if gone || (first && row.horizon > SequenceNumber::ZERO) {
+                    pass.horizons.push(Horizon { shard, below: row.horizon });
+                }
+            }
+            let over = definition.closed.is_some_and(|closed| closed.0 + retention_ms <= now.0);
+            if over && rows.iter().all(|row| row.is_gone_at(now, retention_ms)) {
+                pass.streams.push(uid);
+            }
+        }
+        Ok(pass)
+    }
+
+    async fn steps(&self, steps: Vec<TrimStep>) -> Result<(), Error> {
+        for steps in steps.chunks(STEPS_MAX) {
+            self.alone(Work::Trim(steps.to_vec())).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a dropped table's rows, a bounded number per commit.
+    async fn sweep(&self, table: TableId) -> Result<usize, Error> {
+        let mut swept = 0;
+        loop {
+            let rows = rows_of(&*self.cell.snapshot(), table)?.len();
+            let end = self.alone(Work::Trim(vec![TrimStep::Sweep { table }])).await?;
+            debug_assert_eq!(end, AloneEnd::Done, "retention's steps are never taken back");
+            if rows == 0 {
+                return Ok(swept);
+            }
+            swept += rows;
+        }
+    }
+}
+
+/// Whether there is anything to trim, and enough time has passed to write a row for it.
+fn worth_raising(snapshot: &dyn Snapshot, row: &ShardRow, below: SequenceNumber) -> Result<bool, Error> {
+    if below.at().0 - row.horizon.at().0 < HORIZON_STEP_MS {
+        return Ok(false);
+    }
+    let one = PageLimit { records: 1, bytes: 1 };
+    let first = snapshot.read_log(row.name.uid, From::At(row.horizon), one)?;
+    Ok(first.first().is_some_and(|record| record.number < below))
+}
+
+/// Removes a stream whose shards are gone; answers whether it was still there.
+struct Forget(StreamUid);
+
+impl Definition for Forget {
+    type Answer = bool;
+
+    fn decide(&mut self, catalog: &Catalog, _now: Millis) -> Defined<bool> {
+        match catalog.stream(self.0) {
+            Some(_) => Defined::Change(vec![Change::Forget { stream: self.0 }]),
+            None => Defined::Answer(false),
+        }
+    }
+
+    fn answer(&mut self, _catalog: &Catalog) -> bool {
+        true
+    }
+}

@@ -1,0 +1,74 @@
+//! A stream's shards, at one snapshot.
+
+use headwater_storage::Snapshot;
+use headwater_storage::contract::Direction;
+use headwater_types::{Millis, StreamUid};
+
+use crate::error::Error;
+use crate::shard::{ShardInfo, ShardRow, shard_rows};
+
+/// The shards of a stream that are listed at one moment.
+///
+/// Order: by id, which is the order of creation. One list is one snapshot: no child before its parent's end, no closed
+/// parent without its children.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ShardList(Vec<ShardInfo>);
+
+impl ShardList {
+    /// All of them.
+    pub fn shards(&self) -> &[ShardInfo] {
+        &self.0
+    }
+
+    /// A shard by its id.
+    pub fn by_id(&self, id: &str) -> Option<&ShardInfo> {
+        let at = self.0.binary_search_by(|shard| shard.id.as_str().cmp(id)).ok()?;
+        self.0.get(at)
+    }
+
+    /// The shards whose ids follow `id`, which need not exist.
+    pub fn after(&self, id: Option<&str>) -> &[ShardInfo] {
+        let at = id.map_or(0, |id| self.0.partition_point(|shard| shard.id.as_str() <= id));
+        self.0.get(at..).unwrap_or_default()
+    }
+
+    /// The direct children of a shard.
+    pub fn children(&self, id: &str) -> Vec<&ShardInfo> {
+        self.0.iter().filter(|shard| shard.parent_ids.iter().any(|parent| parent == id)).collect()
+    }
+}
+
+/// Reads a stream's rows; those that are no longer listed at `now` are left out.
+pub(crate) fn list(
+    snapshot: &dyn Snapshot,
+    stream: StreamUid,
+    now: Millis,
+    retention_ms: i64,
+) -> Result<ShardList, Error> {
+    let rows = rows(snapshot, stream)?;
+    let listed = rows.iter().filter(|row| !row.is_gone_at(now, retention_ms));
+    Ok(ShardList(listed.map(ShardRow::info).collect()))
+}
+
+/// All stored rows of a stream's shards, by rising identity.
+pub(crate) fn rows(snapshot: &dyn Snapshot, stream: StreamUid) -> Result<Vec<ShardRow>, Error> {
+    let (start, end) = shard_rows(stream);
+    let mut rows = Vec::new();
+    for entry in snapshot.scan(&start, &end, Direction::Forward) {
+        let (key, value) = entry?;
+        rows.push(ShardRow::decode(&key, &value)?);
+    }
+    Ok(rows)
+}
+
+/// The newest shard's creation time.
+pub(crate) fn newest(snapshot: &dyn Snapshot, stream: StreamUid) -> Result<Option<Millis>, Error> {
+    let (start, end) = shard_rows(stream);
+    match snapshot.scan(&start, &end, Direction::Backward).next() {
+        Some(entry) => {
+            let (key, value) = entry?;
+            Ok(Some(ShardRow::decode(&key, &value)?.name.created))
+        }
+        None => Ok(None),
+    }
+}

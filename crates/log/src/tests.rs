@@ -1,0 +1,12 @@
+//! The log over the memory engine in a simulated world.
+
+mod chaos;
+mod checks;
+mod commands;
+mod definitions;
+mod harness;
+mod locking;
+#[cfg(feature = "planted-bugs")]
+mod planted;
+mod retention;
+mod shards;

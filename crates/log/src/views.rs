@@ -1,0 +1,126 @@
+//! What a node believes about definitions: the catalog snapshot, and per table (definition, view).
+//!
+//! A view is the number of a stretch of time in which a node's belief about a table's ranges held. It is raised when the
+//! belief turned out wrong (a head had moved, a plan failed, the definition changed): all that was planned under an older
+//! view is taken back, and pending values of an older view are void.
+//!
+//! Rule: a view may be raised only while none of this node's groups with that table is in flight, or together with a
+//! definition that another node committed (which fences such a group, or comes after it in the commit order). Then
+//! whoever plans under the new view finds in the published snapshot all that was committed under the old one.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use headwater_catalog::{Snapshot as Catalog, TableDefinition, writer};
+use headwater_storage::contract::Direction;
+use headwater_storage::keyspace::CATALOG_HEAD;
+use headwater_storage::{Error as StorageError, Snapshot};
+use headwater_types::TableId;
+use headwater_types::hash::FixedMap;
+use parking_lot::Mutex;
+
+use crate::error::Error;
+
+/// A table's definition and the view it belongs to.
+pub(crate) struct TableView {
+    pub definition: Arc<TableDefinition>,
+    pub view: u64,
+}
+
+type Tables = FixedMap<TableId, Arc<ArcSwap<TableView>>>;
+
+/// A node's beliefs, read by every planner.
+pub(crate) struct Views {
+    catalog: ArcSwap<Catalog>,
+    tables: ArcSwap<Tables>,
+    /// Held while anything above is changed.
+    changing: Mutex<()>,
+}
+
+impl Views {
+    pub fn new() -> Self {
+        Self {
+            catalog: ArcSwap::from_pointee(Catalog::default()),
+            tables: ArcSwap::from_pointee(Tables::default()),
+            changing: Mutex::new(()),
+        }
+    }
+
+    /// The catalog as this node knows it.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    /// A table's definition and view.
+    pub fn table(&self, table: TableId) -> Option<Arc<TableView>> {
+        self.tables.load().get(&table).map(|slot| slot.load_full())
+    }
+
+    /// Raises a table's view.
+    pub fn raise(&self, table: TableId) {
+        let _changing = self.changing.lock();
+        if let Some(slot) = self.tables.load().get(&table) {
+            let old = slot.load_full();
+            slot.store(Arc::new(TableView { definition: old.definition.clone(), view: old.view + 1 }));
+        }
+    }
+
+    /// Takes over the definitions of `snapshot` if they are newer than what is known. Tables whose definition changed
+    /// get a new view.
+    pub fn refresh(&self, snapshot: &dyn Snapshot) -> Result<(), Error> {
+        let version = snapshot.head(CATALOG_HEAD)?.version;
+        if version <= self.catalog.load().version() {
+            return Ok(());
+        }
+        let _changing = self.changing.lock();
+        let old = self.catalog.load_full();
+        if version <= old.version() {
+            return Ok(());
+        }
+        let new = Arc::new(load(snapshot, version, &old)?);
+        // Tables first: who finds a name in the new catalog must find its view.
+        self.tables.store(Arc::new(self.slots(&new)));
+        self.catalog.store(new);
+        Ok(())
+    }
+
+    fn slots(&self, catalog: &Catalog) -> Tables {
+        let old = self.tables.load();
+        let mut slots = Tables::default();
+        for definition in catalog.all_tables() {
+            let slot = match old.get(&definition.id) {
+                Some(slot) => {
+                    let known = slot.load_full();
+                    if known.definition.version != definition.version {
+                        slot.store(Arc::new(TableView { definition: definition.clone(), view: known.view + 1 }));
+                    }
+                    slot.clone()
+                }
+                None => Arc::new(ArcSwap::from_pointee(TableView { definition: definition.clone(), view: 1 })),
+            };
+            slots.insert(definition.id, slot);
+        }
+        slots
+    }
+}
+
+fn load(snapshot: &dyn Snapshot, version: u64, previous: &Catalog) -> Result<Catalog, Error> {
+    let mut failed: Option<StorageError> = None;
+    let mut tables = Vec::new();
+    let mut streams = Vec::new();
+    for ((start, end), rows) in [(writer::table_rows(), &mut tables), (writer::stream_rows(), &mut streams)] {
+        for entry in snapshot.scan(&start, &end, Direction::Forward) {
+            match entry {
+                Ok(row) => rows.push(row),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+    }
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(Catalog::build(version, tables.into_iter(), streams.into_iter(), previous)?),
+    }
+}
