@@ -1,0 +1,308 @@
+//! Settings of the server: flags, then the environment (`HEADWATER_*`), then a TOML file, then defaults.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+/// Where the API listens when nothing else is said. Source: DynamoDB Local's default port.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
+
+/// The account of requests whose access key is not mapped to another.
+pub const DEFAULT_ACCOUNT: &str = "000000000000";
+
+/// When a write is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// After it is on disk.
+    #[default]
+    Strict,
+    /// After it is written; it is on disk within a bounded interval.
+    Relaxed,
+}
+
+/// The settings as given on one level: flags with environment, or the TOML file (same names, dashes as underscores).
+#[derive(Args, Deserialize, Clone, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// Address of all APIs on one port; port 0 takes a free one and prints it [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDR", env = "HEADWATER_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// An address of its own for DynamoDB Streams
+    #[arg(long, value_name = "ADDR", env = "HEADWATER_LISTEN_STREAMS")]
+    pub listen_streams: Option<SocketAddr>,
+    /// An address of its own for Kinesis
+    #[arg(long, value_name = "ADDR", env = "HEADWATER_LISTEN_KINESIS")]
+    pub listen_kinesis: Option<SocketAddr>,
+    /// An address of its own for Firehose
+    #[arg(long, value_name = "ADDR", env = "HEADWATER_LISTEN_FIREHOSE")]
+    pub listen_firehose: Option<SocketAddr>,
+    /// Where health, readiness and metrics are served, or `off` [default: the port after the API's, loopback]
+    #[arg(long, value_name = "ADDR|off", env = "HEADWATER_ADMIN")]
+    pub admin: Option<String>,
+    /// Where tables and streams are kept [default: ./headwater-data]
+    #[arg(long, value_name = "DIR", env = "HEADWATER_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Keep everything in memory and nothing on disk
+    #[arg(long, env = "HEADWATER_IN_MEMORY", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub in_memory: Option<bool>,
+    /// When a write is acknowledged: after it is on disk, or before [default: strict]
+    #[arg(long, value_enum, env = "HEADWATER_DURABILITY")]
+    pub durability: Option<Durability>,
+    /// Enforce the service's rate limits
+    #[arg(long, env = "HEADWATER_AWS_LIMITS", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub aws_limits: Option<bool>,
+    /// The account of a request: `123456789012` for all, or `ACCESSKEY=123456789012` for one key (repeatable)
+    #[arg(long, value_name = "[KEY=]ACCOUNT", env = "HEADWATER_ACCOUNT", value_delimiter = ',')]
+    pub account: Option<Vec<String>>,
+    /// Memory for memtables, block cache and queues, in bytes [default: a quarter of the machine's]
+    #[arg(long, value_name = "BYTES", env = "HEADWATER_MEMORY")]
+    pub memory: Option<u64>,
+    /// Access keys, secrets, accounts and principals (TOML); with it every signature is verified
+    #[arg(long, value_name = "FILE", env = "HEADWATER_CREDENTIALS")]
+    pub credentials: Option<PathBuf>,
+    /// Allow an address beyond loopback without credentials
+    #[arg(long, env = "HEADWATER_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub insecure: Option<bool>,
+    /// One JSON line per call: `off`, `stderr` or a file [default: off]
+    #[arg(long, value_name = "off|stderr|FILE", env = "HEADWATER_AUDIT")]
+    pub audit: Option<String>,
+}
+
+impl Options {
+    /// Reads a TOML file of options.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("in {}", path.display()))
+    }
+
+    /// `self` where it says something, else `below`.
+    #[must_use]
+    pub fn or(self, below: Self) -> Self {
+        Self {
+            listen: self.listen.or(below.listen),
+            listen_streams: self.listen_streams.or(below.listen_streams),
+            listen_kinesis: self.listen_kinesis.or(below.listen_kinesis),
+            listen_firehose: self.listen_firehose.or(below.listen_firehose),
+            admin: self.admin.or(below.admin),
+            data_dir: self.data_dir.or(below.data_dir),
+            in_memory: self.in_memory.or(below.in_memory),
+            durability: self.durability.or(below.durability),
+            aws_limits: self.aws_limits.or(below.aws_limits),
+            account: self.account.or(below.account),
+            memory: self.memory.or(below.memory),
+            credentials: self.credentials.or(below.credentials),
+            insecure: self.insecure.or(below.insecure),
+            audit: self.audit.or(below.audit),
+        }
+    }
+}
+
+/// Where the admin pages are served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admin {
+    /// Nowhere.
+    Off,
+    /// Loopback, the port after the API's; a free one if the API's was drawn.
+    NextPort,
+    /// Here.
+    At(SocketAddr),
+}
+
+/// Where audit lines go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Audit {
+    /// Nowhere.
+    Off,
+    /// Standard error.
+    Stderr,
+    /// A file, rotated by size.
+    File(PathBuf),
+}
+
+/// Where data is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Store {
+    /// In memory only.
+    Memory,
+    /// In a directory.
+    Directory(PathBuf),
+}
+
+/// Checked settings of a server.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address of all APIs.
+    pub listen: SocketAddr,
+    /// Own address of DynamoDB Streams.
+    pub listen_streams: Option<SocketAddr>,
+    /// Own address of Kinesis.
+    pub listen_kinesis: Option<SocketAddr>,
+    /// Own address of Firehose.
+    pub listen_firehose: Option<SocketAddr>,
+    /// Where health and metrics are served.
+    pub admin: Admin,
+    /// Where data is kept.
+    pub store: Store,
+    /// When a write is acknowledged.
+    pub durability: Durability,
+    /// Whether the service's rate limits are enforced.
+    pub aws_limits: bool,
+    /// Account of keys that are not in `accounts`.
+    pub account: String,
+    /// Access key → account.
+    pub accounts: BTreeMap<String, String>,
+    /// Unit: bytes, for memtables, block cache and queues.
+    pub memory_bytes: u64,
+    /// File of access keys.
+    pub credentials: Option<PathBuf>,
+    /// Where audit lines go.
+    pub audit: Audit,
+}
+
+impl Config {
+    /// A server for a test: in memory, on free loopback ports.
+    pub fn for_test() -> Self {
+        let options = Options {
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+            in_memory: Some(true),
+            memory: Some(256 << 20),
+            ..Options::default()
+        };
+        Self::check(options).expect("the settings of tests are valid")
+    }
+
+    /// Checks options and fills in defaults.
+    ///
+    /// Errors: an address beyond loopback without credentials (unless `insecure`), malformed accounts, contradicting
+    /// stores.
+    pub fn check(options: Options) -> Result<Self> {
+        let listen = match options.listen {
+            Some(address) => address,
+            None => DEFAULT_LISTEN.parse().context("the default address")?,
+        };
+        let admin = match options.admin.as_deref() {
+            None => Admin::NextPort,
+            Some("off") => Admin::Off,
+            Some(address) => Admin::At(address.parse().with_context(|| format!("--admin {address}"))?),
+        };
+        let store = match (options.in_memory.unwrap_or(false), options.data_dir) {
+            (true, Some(_)) => bail!("--in-memory keeps nothing: it does not go with --data-dir"),
+            (true, None) => Store::Memory,
+            (false, directory) => Store::Directory(directory.unwrap_or_else(|| PathBuf::from("headwater-data"))),
+        };
+        let audit = match options.audit.as_deref() {
+            None | Some("off") => Audit::Off,
+            Some("stderr") => Audit::Stderr,
+            Some(file) => Audit::File(PathBuf::from(file)),
+        };
+        let (account, accounts) = accounts(options.account.unwrap_or_default())?;
+        ensure!(
+            !options.aws_limits.unwrap_or(false),
+            "--aws-limits: the service's rate limits are not enforced by this version, so it does not pretend to"
+        );
+        let config = Self {
+            listen,
+            listen_streams: options.listen_streams,
+            listen_kinesis: options.listen_kinesis,
+            listen_firehose: options.listen_firehose,
+            admin,
+            store,
+            durability: options.durability.unwrap_or_default(),
+            aws_limits: false,
+            account,
+            accounts,
+            memory_bytes: options.memory.unwrap_or_else(quarter_of_memory),
+            credentials: options.credentials,
+            audit,
+        };
+        config.refuse_open_addresses(options.insecure.unwrap_or(false))?;
+        Ok(config)
+    }
+
+    fn refuse_open_addresses(&self, insecure: bool) -> Result<()> {
+        if insecure || self.credentials.is_some() {
+            return Ok(());
+        }
+        let own = [self.listen_streams, self.listen_kinesis, self.listen_firehose];
+        for address in own.into_iter().flatten().chain([self.listen]) {
+            ensure!(
+                address.ip().is_loopback(),
+                "{address} can be reached from other machines and no credentials are configured: \
+                 give --credentials FILE, or --insecure if everyone may read and write everything"
+            );
+        }
+        Ok(())
+    }
+}
+
+fn accounts(given: Vec<String>) -> Result<(String, BTreeMap<String, String>)> {
+    let mut default = DEFAULT_ACCOUNT.to_owned();
+    let mut accounts = BTreeMap::new();
+    for entry in given {
+        let (key, account) = match entry.split_once('=') {
+            Some((key, account)) => (Some(key), account),
+            None => (None, entry.as_str()),
+        };
+        let is_account = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
+        ensure!(is_account, "--account {entry}: an account has twelve digits");
+        match key {
+            Some(key) => drop(accounts.insert(key.to_owned(), account.to_owned())),
+            None => default = account.to_owned(),
+        }
+    }
+    Ok((default, accounts))
+}
+
+/// A quarter of the machine's memory, or 1 GiB where it cannot be told.
+fn quarter_of_memory() -> u64 {
+    let total_kib = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    });
+    total_kib.map_or(1 << 30, |kib| kib * 1024 / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(toml: &str) -> Options {
+        toml::from_str(toml).expect("options parse")
+    }
+
+    #[test]
+    fn an_open_address_needs_credentials_or_insecure() {
+        let open = options("listen = '0.0.0.0:0'");
+        assert!(Config::check(open.clone()).is_err());
+        assert!(Config::check(Options { insecure: Some(true), ..open.clone() }).is_ok());
+        assert!(Config::check(Options { credentials: Some("c.toml".into()), ..open }).is_ok());
+        assert!(Config::check(options("listen_streams = '10.0.0.1:0'")).is_err());
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let file = options("listen = '127.0.0.1:1'\naudit = 'stderr'");
+        let flags = options("listen = '127.0.0.1:2'");
+        let config = Config::check(flags.or(file)).expect("valid");
+        assert_eq!((config.listen.port(), config.audit), (2, Audit::Stderr));
+    }
+
+    #[test]
+    fn accounts_are_twelve_digits_by_key_or_for_all() {
+        let config = Config::check(options("account = ['111111111111', 'AK=222222222222']")).expect("valid");
+        assert_eq!(config.account, "111111111111");
+        assert_eq!(config.accounts.get("AK").map(String::as_str), Some("222222222222"));
+        assert!(Config::check(options("account = ['12']")).is_err());
+    }
+
+    #[test]
+    fn contradictions_and_unknown_names_are_refused() {
+        assert!(Config::check(options("in_memory = true\ndata_dir = 'x'")).is_err());
+        assert!(toml::from_str::<Options>("listn = '127.0.0.1:1'").is_err());
+    }
+}

@@ -1,0 +1,97 @@
+"""A real server under concurrent load, killed at random moments: nothing acknowledged is lost, nothing happens twice."""
+
+import random
+import threading
+
+from headwater import Server, create_table
+from real_data import TRANSIENT
+from stream import Follower, Reader, fold
+
+KILLS = 22
+WRITERS = 6
+KEYS_PER_WRITER = 5
+SEED = 20_260_101
+
+
+class Counter(threading.Thread):
+    """Adds one to its own counters, over and over; knows for each what it was told."""
+
+    def __init__(self, client, table, number):
+        super().__init__(daemon=True)
+        self.client, self.table, self.number = client, table, number
+        self.random = random.Random(number)
+        self.acknowledged = [0] * KEYS_PER_WRITER
+        self.unknown = [0] * KEYS_PER_WRITER
+        self.stopping = threading.Event()
+        self.failure = None
+
+    def run(self):
+        try:
+            while not self.stopping.is_set():
+                self.add(self.random.randrange(KEYS_PER_WRITER))
+        except Exception as failure:  # noqa: BLE001 - reported by the test
+            self.failure = failure
+
+    def add(self, key):
+        try:
+            answer = self.client.update_item(
+                TableName=self.table,
+                Key={"pk": {"S": f"{self.number}-{key}"}},
+                UpdateExpression="ADD n :one SET pad = :pad",
+                ExpressionAttributeValues={":one": {"N": "1"}, ":pad": {"S": "x" * self.random.randrange(2_000)}},
+                ReturnValues="UPDATED_NEW",
+            )
+        except TRANSIENT:
+            self.unknown[key] += 1
+            return
+        self.acknowledged[key] += 1
+        value = int(answer["Attributes"]["n"]["N"])
+        least, most = self.acknowledged[key], self.acknowledged[key] + self.unknown[key]
+        assert least <= value <= most, f"{self.number}-{key}: {value} is not within {least}..{most}"
+
+
+def test_a_server_killed_under_load_loses_nothing_and_repeats_nothing(capsys):
+    server = Server()
+    try:
+        arn = create_table(server.client("dynamodb"), "counters", view="NEW_AND_OLD_IMAGES")["LatestStreamArn"]
+        writers = [Counter(server.client("dynamodb"), "counters", number) for number in range(WRITERS)]
+        follower = Follower(Reader(server.client("dynamodbstreams"), arn), TRANSIENT)
+        for thread in [*writers, follower]:
+            thread.start()
+        moments = random.Random(SEED)
+        for _ in range(KILLS):
+            before = sum(sum(w.acknowledged) for w in writers)
+            progress = moments.randrange(20, 120)
+            while sum(sum(w.acknowledged) for w in writers) < before + progress and all(w.is_alive() for w in writers):
+                writers[0].join(0.001)
+            server.restart()
+        for writer in writers:
+            writer.stopping.set()
+        for writer in writers:
+            writer.join()
+            if writer.failure:
+                raise writer.failure
+        records = follower.finish()
+        scanned = server.client("dynamodb").scan(TableName="counters", ConsistentRead=True)["Items"]
+        for writer in writers:
+            for key in range(KEYS_PER_WRITER):
+                item = next((i for i in scanned if i["pk"]["S"] == f"{writer.number}-{key}"), None)
+                value = int(item["n"]["N"]) if item else 0
+                least, most = writer.acknowledged[key], writer.acknowledged[key] + writer.unknown[key]
+                assert least <= value <= most, f"{writer.number}-{key}: {value} is not within {least}..{most}"
+        # Each counter's records count 1, 2, 3, … without a gap or a repetition.
+        values = {}
+        for record in records:
+            image = record["dynamodb"]["NewImage"]
+            values.setdefault(image["pk"]["S"], []).append(int(image["n"]["N"]))
+        assert all(seen == list(range(1, len(seen) + 1)) for seen in values.values())
+        assert {i["pk"]["S"]: int(i["n"]["N"]) for i in scanned} == {key: seen[-1] for key, seen in values.items()}
+        assert len(fold(records, ("pk",))) == len(scanned)
+        acknowledged = sum(sum(w.acknowledged) for w in writers)
+        unknown = sum(sum(w.unknown) for w in writers)
+        with capsys.disabled():
+            print(f"\nkills {KILLS}, acknowledged {acknowledged}, unknown {unknown}, records {len(records)}")
+        assert acknowledged > KILLS * 20 and unknown > 0 and len(records) >= acknowledged
+        server.stop()
+    finally:
+        server.close()

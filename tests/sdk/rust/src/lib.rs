@@ -1,0 +1,1 @@
+//! The unmodified AWS SDK for Rust against a running server; see `tests/`.

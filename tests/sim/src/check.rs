@@ -1,0 +1,54 @@
+//! The checkers: each takes the history of one run and names every promise it finds broken.
+
+mod changes;
+mod items;
+mod shards;
+#[cfg(test)]
+mod tests;
+mod timeline;
+mod wholes;
+
+use crate::history::{History, Violation};
+
+/// How much was checked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Checked {
+    /// Items whose operations were put into an order.
+    pub items: u64,
+    /// Operations in them.
+    pub operations: u64,
+    /// Items for which the search was given up.
+    pub undecided: u64,
+    /// Stream records.
+    pub records: u64,
+    /// Records traced back to the write that made them.
+    pub traced: u64,
+    /// Queries found whole in the order of the stream.
+    pub wholes: u64,
+    /// Shards.
+    pub shards: u64,
+}
+
+impl Checked {
+    /// Adds another run's figures.
+    pub fn add(&mut self, other: Self) {
+        self.items += other.items;
+        self.operations += other.operations;
+        self.undecided += other.undecided;
+        self.records += other.records;
+        self.traced += other.traced;
+        self.wholes += other.wholes;
+        self.shards += other.shards;
+    }
+}
+
+/// Runs every checker.
+pub fn all(history: &History) -> (Checked, Vec<Violation>) {
+    let mut checked = Checked::default();
+    let mut found = history.noticed.clone();
+    items::check(history, &mut checked, &mut found);
+    shards::check(history, &mut checked, &mut found);
+    changes::check(history, &mut checked, &mut found);
+    wholes::check(history, &mut checked, &mut found);
+    (checked, found)
+}

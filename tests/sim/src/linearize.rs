@@ -1,0 +1,226 @@
+//! Is there one order of the operations on an item that explains every answer and keeps real time?
+//!
+//! The search of Wing and Gong with Lowe's memory of seen (done, state) pairs. An operation whose answer was lost may
+//! take effect at any moment after its call, or never: it has no end, and the search need not place it.
+
+use std::collections::BTreeSet;
+
+use crate::spec::{self, Answer, Item, Operation};
+
+/// One operation as its caller saw it.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// When it began.
+    pub invoked: u64,
+    /// When its answer came.
+    pub answered: Option<u64>,
+    /// What was asked.
+    pub operation: Operation,
+    /// What was answered; `None` when nobody knows.
+    pub answer: Option<Answer>,
+}
+
+/// The search's result.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Such an order exists.
+    Linearizable,
+    /// None exists; the longest order that explains a part, as indices into the calls.
+    Impossible {
+        /// Indices into the calls.
+        longest: Vec<usize>,
+    },
+    /// The search was given up.
+    Undecided,
+}
+
+struct Placed {
+    call: usize,
+    before: Option<Item>,
+    /// Candidates not tried yet after this one.
+    candidates: Vec<usize>,
+}
+
+/// Searches, from an absent item on.
+pub fn check(calls: &[Call], steps_max: usize) -> Verdict {
+    let mut search = Search::new(calls);
+    let mut candidates = search.candidates();
+    let mut stack: Vec<Placed> = Vec::new();
+    let mut longest: Vec<usize> = Vec::new();
+    for _ in 0..steps_max {
+        if search.known_left == 0 {
+            return Verdict::Linearizable;
+        }
+        match candidates.pop() {
+            Some(call) => {
+                if let Some(before) = search.place(call) {
+                    stack.push(Placed { call, before, candidates: std::mem::take(&mut candidates) });
+                    if stack.len() > longest.len() {
+                        longest = stack.iter().map(|placed| placed.call).collect();
+                    }
+                    candidates = search.candidates();
+                }
+            }
+            None => match stack.pop() {
+                Some(placed) => {
+                    search.take_back(placed.call, placed.before);
+                    candidates = placed.candidates;
+                }
+                None => return Verdict::Impossible { longest },
+            },
+        }
+    }
+    Verdict::Undecided
+}
+
+struct Search<'a> {
+    calls: &'a [Call],
+    done: Vec<u64>,
+    item: Option<Item>,
+    known_left: usize,
+    seen: BTreeSet<(Vec<u64>, Option<Item>)>,
+}
+
+impl<'a> Search<'a> {
+    fn new(calls: &'a [Call]) -> Self {
+        let known_left = calls.iter().filter(|call| call.answer.is_some()).count();
+        let done = vec![0; calls.len().div_ceil(64)];
+        Self { calls, done, item: None, known_left, seen: BTreeSet::new() }
+    }
+
+    fn is_done(&self, call: usize) -> bool {
+        self.done[call / 64] >> (call % 64) & 1 == 1
+    }
+
+    /// Calls that began before every open call's end; the one to try first stands last.
+    fn candidates(&self) -> Vec<usize> {
+        let open = || (0..self.calls.len()).filter(|call| !self.is_done(*call));
+        let end = open().filter_map(|call| self.calls[call].answered).min().unwrap_or(u64::MAX);
+        let mut found: Vec<usize> = open().filter(|call| self.calls[*call].invoked < end).collect();
+        // Known answers that end soonest first: an operation nobody knows of is only a way out.
+        found.sort_by_key(|call| std::cmp::Reverse((self.calls[*call].answered.unwrap_or(u64::MAX), *call)));
+        found
+    }
+
+    /// Does one call; gives the item before, or `None` when its answer does not fit or the way was tried.
+    fn place(&mut self, call: usize) -> Option<Option<Item>> {
+        let (after, answer) = spec::apply(&self.item, &self.calls[call].operation);
+        if self.calls[call].answer.as_ref().is_some_and(|seen| *seen != answer) {
+            return None;
+        }
+        self.done[call / 64] |= 1 << (call % 64);
+        if !self.seen.insert((self.done.clone(), after.clone())) {
+            self.done[call / 64] &= !(1 << (call % 64));
+            return None;
+        }
+        if self.calls[call].answer.is_some() {
+            self.known_left -= 1;
+        }
+        Some(std::mem::replace(&mut self.item, after))
+    }
+
+    fn take_back(&mut self, call: usize, before: Option<Item>) {
+        self.done[call / 64] &= !(1 << (call % 64));
+        if self.calls[call].answer.is_some() {
+            self.known_left += 1;
+        }
+        self.item = before;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Action, Condition, Returns};
+
+    fn call(invoked: u64, answered: u64, id: u64, action: Action, answer: Answer) -> Call {
+        let operation = Operation::plain(id, action);
+        Call { invoked, answered: Some(answered), operation, answer: Some(answer) }
+    }
+
+    fn put(invoked: u64, answered: u64, id: u64) -> Call {
+        call(invoked, answered, id, Action::Put, Answer::Done(None))
+    }
+
+    fn read(invoked: u64, answered: u64, seen: Option<u64>) -> Call {
+        let item = seen.map(|id| Item { w: Some(id), m: None, n: Some(0) });
+        call(invoked, answered, 0, Action::Read, Answer::Item(item))
+    }
+
+    fn lost(invoked: u64, id: u64, action: Action) -> Call {
+        Call { invoked, answered: None, operation: Operation::plain(id, action), answer: None }
+    }
+
+    fn holds(calls: &[Call]) -> bool {
+        match check(calls, 100_000) {
+            Verdict::Linearizable => true,
+            Verdict::Impossible { .. } => false,
+            Verdict::Undecided => panic!("undecided"),
+        }
+    }
+
+    #[test]
+    fn histories_are_told_apart() {
+        let good: &[&[Call]] = &[
+            &[put(1, 2, 1), read(3, 4, Some(1))],
+            &[put(1, 5, 1), put(2, 6, 2), read(7, 8, Some(1))],
+            &[put(1, 5, 1), read(2, 3, None), read(4, 6, Some(1))],
+            // A lost write is found later, or never.
+            &[lost(1, 1, Action::Put), read(2, 3, None), read(4, 5, Some(1))],
+            &[lost(1, 1, Action::Put), read(2, 3, None), read(4, 5, None)],
+            &[put(1, 2, 1), lost(3, 9, Action::Delete), put(4, 5, 2), read(6, 7, None)],
+        ];
+        let bad: &[(&str, &[Call])] = &[
+            ("an acknowledged write is lost", &[put(1, 2, 1), read(3, 4, None)]),
+            ("a read goes back", &[put(1, 9, 1), read(2, 3, Some(1)), read(4, 5, None)]),
+            ("a stale read", &[put(1, 2, 1), put(3, 4, 2), read(5, 6, Some(1))]),
+            ("a read of what nobody wrote", &[put(1, 2, 1), read(3, 4, Some(7))]),
+            ("a read before the write was called", &[read(1, 2, Some(1)), put(3, 4, 1)]),
+            ("a lost write that comes and goes", &[
+                lost(1, 1, Action::Put),
+                read(2, 3, Some(1)),
+                read(4, 5, None),
+            ]),
+        ];
+        for calls in good {
+            assert!(holds(calls), "{calls:#?}");
+        }
+        for (name, calls) in bad {
+            assert!(!holds(calls), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_lost_update_is_found() {
+        let count = |invoked, answered, id, n| {
+            let operation = Operation { returns: Returns::New, ..Operation::plain(id, Action::Count) };
+            let item = Item { w: Some(id), m: None, n: Some(n) };
+            Call { invoked, answered: Some(answered), operation, answer: Some(Answer::Done(Some(Some(item)))) }
+        };
+        assert!(holds(&[count(1, 9, 1, 1), count(2, 8, 2, 3), count(3, 7, 3, 2)]));
+        assert!(!holds(&[count(1, 9, 1, 1), count(2, 8, 2, 2), count(3, 7, 3, 2)]), "two counted from the same value");
+    }
+
+    #[test]
+    fn of_two_creators_one_is_refused() {
+        let create = |invoked, answered, id, answer| {
+            let operation = Operation { condition: Condition::Missing, ..Operation::plain(id, Action::Put) };
+            Call { invoked, answered: Some(answered), operation, answer: Some(answer) }
+        };
+        assert!(holds(&[create(1, 9, 1, Answer::Done(None)), create(2, 8, 2, Answer::Refused(None))]));
+        assert!(!holds(&[create(1, 9, 1, Answer::Done(None)), create(2, 8, 2, Answer::Done(None))]));
+        assert!(!holds(&[create(1, 9, 1, Answer::Refused(None)), create(2, 8, 2, Answer::Refused(None))]));
+    }
+
+    #[test]
+    fn many_lost_writes_do_not_stop_the_search() {
+        let mut calls: Vec<Call> = (0..10).map(|i| lost(i, 1_000 + i, Action::Put)).collect();
+        for i in 0..100u64 {
+            calls.push(put(20 + 4 * i, 21 + 4 * i, i + 1));
+            calls.push(read(22 + 4 * i, 23 + 4 * i, Some(i + 1)));
+        }
+        assert!(holds(&calls));
+        calls.push(read(1_000, 1_001, Some(50)));
+        assert!(!matches!(check(&calls, 3_000_000), Verdict::Linearizable));
+    }
+}

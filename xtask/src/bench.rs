@@ -1,0 +1,28 @@
+//! `cargo xtask bench` and `cargo xtask guard`: the benches' own workspace, in the product's target folder.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::process;
+
+/// Builds the released server and the benches, and measures; further arguments go to `headwater-bench`.
+pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
+    build(root)?;
+    let (server, bare) = (root.join("target/release/headwater"), root.join("target/release/bare"));
+    let mut command = process::command(root, root.join("target/release/headwater-bench"), &[]);
+    command.arg("--server").arg(server).arg("--bare").arg(bare).args(arguments);
+    process::run(&mut command)
+}
+
+/// Counts allocations, file calls and bytes per operation and fails over the limits in `bench/guard.toml`.
+pub fn guard(root: &Path) -> Result<()> {
+    build(root)?;
+    process::run(&mut process::command(root, root.join("target/release/guard"), &["bench/guard.toml"]))
+}
+
+fn build(root: &Path) -> Result<()> {
+    process::run(&mut process::command(root, "cargo", &["build", "--release", "--locked", "-p", "headwater-server"]))?;
+    let mut benches = process::command(&root.join("bench"), "cargo", &["build", "--release", "--locked"]);
+    process::run(benches.env("CARGO_TARGET_DIR", root.join("target")))
+}

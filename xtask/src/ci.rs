@@ -1,0 +1,155 @@
+//! `cargo xtask ci`: every check and test, lane by lane, with the minutes each took.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::{process, python, tidy};
+
+/// Toolchains that the tests need; a missing one is an error, never a skip.
+const TOOLCHAINS: &[(&str, &[&str])] = &[
+    ("cargo", &["--version"]),
+    ("rustc", &["--version"]),
+    ("cc", &["--version"]),
+    ("python3", &["--version"]),
+    ("node", &["--version"]),
+    ("npm", &["--version"]),
+    ("go", &["version"]),
+    ("java", &["-version"]),
+    ("mvn", &["--version"]),
+];
+
+const SIM_SEEDS_SECONDS: &str = "60";
+
+struct Lanes {
+    root: PathBuf,
+    start: Instant,
+    done: Vec<(String, f64)>,
+}
+
+/// Runs everything; the first failing lane ends the run.
+pub fn run(root: &Path) -> Result<()> {
+    let mut lanes = Lanes { root: root.to_path_buf(), start: Instant::now(), done: Vec::new() };
+    lanes.lane("toolchains", toolchains)?;
+    lanes.lane("format", |root| cargo(root, &["fmt", "--all", "--check"]))?;
+    // The Python environment comes from the network while the compiler works.
+    let environment = lanes.beside("python environment", |root, _| python::environment(root).map(drop));
+    lanes.lane("tidy", tidy::run)?;
+    lanes.lane("codegen is current", codegen_current)?;
+    lanes.lane("clippy", |root| cargo(root, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    lanes.lane("build tests", |root| cargo(root, &["test", "--workspace", "--locked", "--no-run"]))?;
+    lanes.join(environment)?;
+    let sdk = lanes.beside("python SDK, CLI, real data", python_sdk);
+    let tests = lanes.lane("tests", |root| cargo(root, &["test", "--workspace", "--locked"]));
+    let simulated = tests.and_then(|()| lanes.lane("simulation", simulation));
+    lanes.join(sdk)?;
+    simulated?;
+    lanes.lane("documentation", documentation)?;
+    lanes.lane("README: the release server", readme)?;
+    lanes.report();
+    Ok(())
+}
+
+type Beside = (String, PathBuf, JoinHandle<(Result<()>, f64)>);
+
+impl Lanes {
+    fn lane(&mut self, name: &str, work: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        println!("--- {name}");
+        let start = Instant::now();
+        let result = work(&self.root);
+        let minutes = start.elapsed().as_secs_f64() / 60.0;
+        println!("--- {name}: {minutes:.1} min, {}", if result.is_ok() { "passed" } else { "FAILED" });
+        self.done.push((name.to_owned(), minutes));
+        result.with_context(|| format!("lane {name}"))
+    }
+
+    /// Starts a lane beside the others; its output goes to a file and is shown when it is joined.
+    fn beside(&self, name: &str, work: impl FnOnce(&Path, &Path) -> Result<()> + Send + 'static) -> Beside {
+        let root = self.root.clone();
+        let log = root.join("target").join(format!("lane-{}.log", name.replace([' ', ','], "-")));
+        let shown = log.clone();
+        let handle = thread::spawn(move || {
+            let start = Instant::now();
+            let result = work(&root, &log);
+            (result, start.elapsed().as_secs_f64() / 60.0)
+        });
+        (name.to_owned(), shown, handle)
+    }
+
+    fn join(&mut self, (name, log, handle): Beside) -> Result<()> {
+        let (result, minutes) = handle.join().map_err(|_| anyhow!("lane {name} panicked"))?;
+        println!("--- {name} (beside the others)");
+        if let Ok(output) = std::fs::read_to_string(&log) {
+            println!("{output}");
+        }
+        println!("--- {name}: {minutes:.1} min, {}", if result.is_ok() { "passed" } else { "FAILED" });
+        self.done.push((format!("{name} (beside)"), minutes));
+        result.with_context(|| format!("lane {name}"))
+    }
+
+    fn report(&self) {
+        println!("\nminutes by lane:");
+        for (name, minutes) in &self.done {
+            println!("{minutes:6.1}  {name}");
+        }
+        println!("{:6.1}  all", self.start.elapsed().as_secs_f64() / 60.0);
+        println!("lanes: {} passed, 0 failed", self.done.len());
+    }
+}
+
+fn toolchains(root: &Path) -> Result<()> {
+    for (program, arguments) in TOOLCHAINS {
+        process::output(root, program, arguments).with_context(|| format!("the toolchain {program} is missing"))?;
+    }
+    println!("{} toolchains found", TOOLCHAINS.len());
+    Ok(())
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
+    process::run(&mut process::command(root, "cargo", arguments))
+}
+
+fn codegen_current(root: &Path) -> Result<()> {
+    let myself = std::env::current_exe()?;
+    process::run(&mut process::command(root, myself, &["codegen", "--check"]))
+}
+
+/// The server that the tests' build has left.
+fn built(root: &Path) -> Result<PathBuf> {
+    let server = root.join("target/debug/headwater");
+    ensure!(server.is_file(), "{} was not built", server.display());
+    Ok(server)
+}
+
+fn logged(command: &mut Command, log: &Path) -> Result<()> {
+    let file = File::create(log).with_context(|| log.display().to_string())?;
+    process::run(command.stderr(file.try_clone()?).stdout(file))
+}
+
+fn python_sdk(root: &Path, log: &Path) -> Result<()> {
+    logged(&mut python::command(root, &built(root)?, &["-m", "pytest"])?, log)
+}
+
+fn simulation(root: &Path) -> Result<()> {
+    let simulator = root.join("target/debug/headwater-sim");
+    let simulator = simulator.to_string_lossy();
+    process::run(&mut process::command(root, &*simulator, &["--mode", "all", "--seconds", SIM_SEEDS_SECONDS]))?;
+    process::run(&mut process::command(root, &*simulator, &["--planted"]))
+}
+
+fn documentation(root: &Path) -> Result<()> {
+    let mut command = process::command(root, "cargo", &["doc", "--workspace", "--no-deps", "--locked"]);
+    process::run(command.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// The first command of the README, on the release build: it starts, answers, and ends well.
+fn readme(root: &Path) -> Result<()> {
+    cargo(root, &["build", "--release", "--locked", "-p", "headwater-server"])?;
+    let server = root.join("target/release/headwater");
+    let tests = ["-m", "pytest", "test_tables.py", "test_streams.py"];
+    process::run(&mut python::command(root, &server, &tests)?)
+}

@@ -1,0 +1,68 @@
+//! Chores of this repository, run as `cargo xtask <command>`.
+#![allow(clippy::disallowed_methods, reason = "chores run on the real clock and real threads")]
+
+mod bench;
+mod ci;
+mod codegen;
+mod demo;
+mod process;
+mod python;
+mod sim;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Chores of this repository")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measures the released server beside a bare one; further arguments go to the bench (`-- --help`).
+    Bench {
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Runs every check and every test, the SDKs' included.
+    Ci,
+    /// Writes the generated shapes, constraints and operation traits of `crates/api`.
+    Codegen(codegen::Options),
+    /// Shows the main job on real data in a minute: writers, a stream reader, a killed server.
+    Demo,
+    /// Counts allocations, file calls and bytes per operation; fails over a limit.
+    Guard,
+    /// Runs the seeded simulator; arguments go to it (`--seeds N`, `--mode`, `--start`, `--planted`).
+    Sim {
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Checks the house rules: dependency edges, licences, sources, dead files, limits, links.
+    Tidy,
+}
+
+fn main() -> anyhow::Result<()> {
+    let root = root()?;
+    match Arguments::parse().command {
+        Command::Bench { arguments } => bench::run(&root, &arguments),
+        Command::Ci => ci::run(&root),
+        Command::Codegen(options) => codegen::run(&options),
+        Command::Demo => demo::run(&root),
+        Command::Guard => bench::guard(&root),
+        Command::Sim { arguments } => sim::run(&root, &arguments),
+        Command::Tidy => tidy::run(&root),
+    }
+}
+
+/// The repository's root.
+fn root() -> anyhow::Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the repository")?;
+    Ok(here.to_path_buf())
+}
