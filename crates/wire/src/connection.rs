@@ -1,0 +1,148 @@
+//! One connection over any transport: HTTP/1.1 or HTTP/2 by its first bytes, time-outs, a graceful end.
+
+mod activity;
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use headwater_types::Runtime;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, header};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+use crate::target::ApiSet;
+use crate::visit::{self, Peer, Shared};
+use activity::{Activity, Transport};
+
+/// HTTP/1.1's read buffer. Heads over `Settings::head_bytes_max` are answered 400 by us; over this, 431 by hyper.
+/// Unit: bytes. Source: ours.
+const READ_BUFFER_BYTES_MAX: usize = 64 * 1_024;
+/// Headers hyper takes before it answers 431. Source: ours; 16 KiB of heads hold no more.
+const HEADERS_MAX: usize = 256;
+
+/// How far a stop has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    Serving,
+    /// No new requests; running ones are answered.
+    Stopping,
+    /// Connections are dropped.
+    Dropping,
+}
+
+/// HTTP/2 runs each stream as a task of its own.
+#[derive(Clone)]
+struct Tasks(Runtime);
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, task: F) {
+        // Its connection owns it: h2 ends its streams when it ends.
+        drop(self.0.spawn(async move {
+            task.await;
+        }));
+    }
+}
+
+/// Serves a connection to its end.
+///
+/// Order: ends by the client, by a time-out, after `Phase::Stopping` once what runs is answered, at once at `Dropping`.
+pub(crate) async fn serve<IO>(
+    transport: IO,
+    peer: Peer,
+    apis: ApiSet,
+    shared: Arc<Shared>,
+    mut phase: watch::Receiver<Phase>,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = Arc::new(Activity::default());
+    let io = TokioIo::new(Transport::new(transport, activity.clone()));
+    let builder = builder(&shared);
+    let service = {
+        let (shared, activity) = (shared.clone(), activity.clone());
+        service_fn(move |request: Request<Incoming>| {
+            let (shared, running) = (shared.clone(), activity.clone().begin_request());
+            async move {
+                let is_first_version = request.version() < hyper::Version::HTTP_2;
+                let mut response = visit::answer(&shared, apis, peer, request).await;
+                if !is_first_version {
+                    // HTTP/2 ends streams, not connections; the header would be a protocol error.
+                    response.headers_mut().remove(header::CONNECTION);
+                }
+                drop(running);
+                Ok::<_, Infallible>(response)
+            }
+        })
+    };
+    let mut connection = pin!(builder.serve_connection(io, service));
+    let mut watchdog = pin!(activity.watch(&shared.settings, &shared.runtime));
+    let mut rest = phase.clone();
+    let mut stopping = pin!(async {
+        let stop = phase.wait_for(|phase| *phase != Phase::Serving).await.map(|phase| *phase);
+        stop.unwrap_or(Phase::Dropping)
+    });
+    let asked = poll_fn(|context| {
+        if let Poll::Ready(result) = connection.as_mut().poll(context) {
+            return Poll::Ready(Ended::Over(result.is_err()));
+        }
+        if let Poll::Ready(phase) = stopping.as_mut().poll(context) {
+            return Poll::Ready(Ended::Stop(phase));
+        }
+        watchdog.as_mut().poll(context).map(|()| Ended::TimedOut)
+    })
+    .await;
+    match asked {
+        Ended::Over(was_cut) => tracing::trace!(was_cut, "connection over"),
+        Ended::TimedOut => shared.metrics.connections_timed_out.add(1),
+        Ended::Stop(Phase::Serving | Phase::Dropping) => {}
+        Ended::Stop(Phase::Stopping) => {
+            connection.as_mut().graceful_shutdown();
+            let mut dropping = pin!(async {
+                // A server that is gone drops its connections too.
+                let _ = rest.wait_for(|phase| *phase == Phase::Dropping).await;
+            });
+            poll_fn(|context| {
+                if connection.as_mut().poll(context).is_ready() || watchdog.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(());
+                }
+                dropping.as_mut().poll(context)
+            })
+            .await;
+        }
+    }
+}
+
+enum Ended {
+    Over(bool),
+    Stop(Phase),
+    TimedOut,
+}
+
+fn builder(shared: &Shared) -> auto::Builder<Tasks> {
+    let settings = &shared.settings;
+    let mut builder = auto::Builder::new(Tasks(shared.runtime.clone()));
+    // Time-outs are the watchdog's: hyper's own for heads would also end idle connections.
+    builder
+        .http1()
+        .max_buf_size(READ_BUFFER_BYTES_MAX.max(2 * settings.head_bytes_max))
+        .max_headers(HEADERS_MAX)
+        .header_read_timeout(None);
+    builder
+        .http2()
+        .max_concurrent_streams(settings.streams_per_connection_max)
+        .max_header_list_size((2 * settings.head_bytes_max) as u32)
+        .initial_stream_window_size(1_024 * 1_024)
+        .initial_connection_window_size(4 * 1_024 * 1_024);
+    builder
+}

@@ -1,0 +1,164 @@
+//! Stands in for the operations: records what reaches it and answers by the table's name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use headwater_api::dynamodb::{self, DynamoDb, errors};
+use headwater_api::dynamodb_streams::{self, DynamoDbStreams};
+use headwater_api::firehose::Firehose;
+use headwater_api::kinesis::{self, Kinesis};
+use headwater_api::{Answer, AttributeValue, Call, Error};
+use headwater_types::AttributeValue as Value;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore};
+
+/// What an operation saw of its call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    pub operation: &'static str,
+    pub account: String,
+    pub region: String,
+    pub arn: String,
+    pub access_key: String,
+    pub user_agent: Option<String>,
+    pub host: Option<String>,
+    pub item: BTreeMap<String, AttributeValue>,
+}
+
+pub struct Recording {
+    pub seen: Mutex<Vec<Seen>>,
+    /// A call for table `slow` has begun.
+    pub begun: Semaphore,
+    /// Lets calls for table `slow` end.
+    pub release: Notify,
+}
+
+impl Recording {
+    pub fn new() -> Arc<Self> {
+        let (seen, begun, release) = (Mutex::default(), Semaphore::new(0), Notify::new());
+        Arc::new(Self { seen, begun, release })
+    }
+
+    fn record(&self, call: &Call, item: BTreeMap<String, AttributeValue>) {
+        self.seen.lock().push(Seen {
+            operation: call.operation,
+            account: call.principal.account.clone(),
+            region: call.region.clone(),
+            arn: call.principal.arn.clone(),
+            access_key: call.principal.access_key.clone(),
+            user_agent: call.transport.user_agent.clone(),
+            host: call.transport.host.clone(),
+            item,
+        });
+    }
+}
+
+impl DynamoDb for Recording {
+    fn put_item<'a>(&'a self, call: &'a Call, input: dynamodb::PutItemInput) -> Answer<'a, dynamodb::PutItemOutput> {
+        Box::pin(async move {
+            if input.table_name != "unauthorized" {
+                call.authorize(&dynamodb::access::put_item(call, &input))?;
+            }
+            self.record(call, input.item.clone());
+            match input.table_name.as_str() {
+                "panics" => panic!("planted"),
+                "fails" => return Err(Error::internal("the disk is gone")),
+                "missing" => return Err(errors::resource_not_found("Requested resource not found")),
+                "condition" => {
+                    return Err(errors::conditional_check_failed("The conditional request failed")
+                        .with_member("Item", input.item));
+                }
+                "slow" => {
+                    self.begun.add_permits(1);
+                    self.release.notified().await;
+                }
+                _ => {}
+            }
+            Ok(dynamodb::PutItemOutput { attributes: Some(input.item), ..Default::default() })
+        })
+    }
+
+    /// Answers with one text of as many characters as the key says.
+    fn get_item<'a>(&'a self, call: &'a Call, input: dynamodb::GetItemInput) -> Answer<'a, dynamodb::GetItemOutput> {
+        Box::pin(async move {
+            call.authorize(&dynamodb::access::get_item(call, &input))?;
+            let size = match input.key.get("size").map(AttributeValue::as_valid) {
+                Some(Ok(Value::N(number))) => number.to_string().parse().unwrap_or(0),
+                _ => 0,
+            };
+            let text = AttributeValue::from(Value::S("abcdefgh".chars().cycle().take(size).collect::<String>()));
+            Ok(dynamodb::GetItemOutput { item: Some(BTreeMap::from([("t".to_owned(), text)])), ..Default::default() })
+        })
+    }
+
+    fn tag_resource<'a>(
+        &'a self,
+        call: &'a Call,
+        input: dynamodb::TagResourceInput,
+    ) -> Answer<'a, dynamodb::TagResourceOutput> {
+        Box::pin(async move {
+            call.authorize(&dynamodb::access::tag_resource(call, &input))?;
+            self.record(call, BTreeMap::new());
+            Ok(Default::default())
+        })
+    }
+}
+
+impl DynamoDbStreams for Recording {
+    fn list_streams<'a>(
+        &'a self,
+        call: &'a Call,
+        input: dynamodb_streams::ListStreamsInput,
+    ) -> Answer<'a, dynamodb_streams::ListStreamsOutput> {
+        Box::pin(async move {
+            call.authorize(&dynamodb_streams::access::list_streams(call, &input))?;
+            self.record(call, BTreeMap::new());
+            Ok(dynamodb_streams::ListStreamsOutput { streams: Some(Vec::new()), ..Default::default() })
+        })
+    }
+}
+
+impl Kinesis for Recording {
+    fn create_stream<'a>(
+        &'a self,
+        call: &'a Call,
+        input: kinesis::CreateStreamInput,
+    ) -> Answer<'a, kinesis::CreateStreamOutput> {
+        Box::pin(async move {
+            call.authorize(&kinesis::access::create_stream(call, &input))?;
+            self.record(call, BTreeMap::new());
+            Ok(Default::default())
+        })
+    }
+
+    /// Two events, then an error.
+    fn subscribe_to_shard<'a>(
+        &'a self,
+        call: &'a Call,
+        input: kinesis::SubscribeToShardInput,
+    ) -> Answer<'a, kinesis::SubscribeToShardOutput> {
+        Box::pin(async move {
+            call.authorize(&kinesis::access::subscribe_to_shard(call, &input))?;
+            let event = |number: &str| {
+                Ok(kinesis::SubscribeToShardEventStream::SubscribeToShardEvent(kinesis::SubscribeToShardEvent {
+                    records: vec![kinesis::Record {
+                        sequence_number: number.to_owned(),
+                        approximate_arrival_timestamp: None,
+                        data: Bytes::from_static(b"data"),
+                        partition_key: "k".to_owned(),
+                        encryption_type: None,
+                    }],
+                    continuation_sequence_number: Some(number.to_owned()),
+                    millis_behind_latest: 0,
+                    child_shards: None,
+                }))
+            };
+            let over = Err(kinesis::errors::resource_in_use("another subscription"));
+            let events = futures_util::stream::iter([event("1"), event("2"), over]);
+            Ok(kinesis::SubscribeToShardOutput { event_stream: Box::pin(events) })
+        })
+    }
+}
+
+impl Firehose for Recording {}
