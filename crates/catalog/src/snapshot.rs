@@ -84,7 +84,8 @@ impl Snapshot {
     ) -> impl Iterator<Item = &'a Arc<TableDefinition>> + use<'a> {
         let from = after.map_or(Bound::Unbounded, |name| Bound::Excluded(name.to_owned()));
         let names = self.names.get(scope).into_iter();
-        names.flat_map(move |names| names.tables.range((from.clone(), Bound::Unbounded)))
+        names
+            .flat_map(move |names| names.tables.range((from.clone(), Bound::Unbounded)))
             .filter_map(|(_, id)| self.table_by_id(*id))
     }
 
@@ -129,7 +130,8 @@ impl Snapshot {
         };
         let only = table.map(str::to_owned);
         let names = self.names.get(scope).into_iter();
-        names.flat_map(move |names| names.streams.range((from.clone(), Bound::Unbounded)))
+        names
+            .flat_map(move |names| names.streams.range((from.clone(), Bound::Unbounded)))
             .take_while(move |((name, _), _)| only.as_ref().is_none_or(|only| only == name))
             .filter_map(|(_, uid)| self.stream(*uid))
     }
@@ -227,7 +229,8 @@ mod tests {
         let second = snapshot(&first);
         let both = (first.table_by_id(TableId(1)).expect("one"), second.table_by_id(TableId(1)).expect("one"));
         assert!(Arc::ptr_eq(both.0, both.1));
-        let bad = Snapshot::build(1, [(table_key(TableId(9)), Bytes::from_static(b"{"))].into_iter(), [].into_iter(), &first);
+        let bad =
+            Snapshot::build(1, [(table_key(TableId(9)), Bytes::from_static(b"{"))].into_iter(), [].into_iter(), &first);
         assert_eq!(bad.err().map(|e| e.key), Some("02540000000000000009".to_owned()));
     }
 }

@@ -5,10 +5,10 @@
 //! tail passes a number that appears only later.
 
 #[cfg(feature = "planted-bugs")]
-pub(crate) use planted::*;
+pub(crate) use numbers::*;
 
 #[cfg(feature = "planted-bugs")]
-mod planted {
+mod numbers {
     use std::time::Duration;
 
     use bytes::Bytes;

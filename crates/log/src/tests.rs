@@ -10,3 +10,4 @@ mod locking;
 mod planted;
 mod retention;
 mod shards;
+mod threads;

@@ -103,11 +103,15 @@ impl Committer {
         match after {
             After::Tables(tables) => {
                 let snapshot = self.shared.cell.snapshot();
+                self.shared.views.refresh(&*snapshot)?;
                 for table in tables {
                     self.load(&*snapshot, table)?;
+                    if self.shared.is_shared {
+                        // A planner may have met the new definition before this, and another node may have written
+                        // between its read and this load.
+                        self.shared.views.raise(table);
+                    }
                 }
-                // After loading, and from the same snapshot: this raises the changed tables' views.
-                self.shared.views.refresh(&*snapshot)?;
                 self.shared.notify.raise_all();
             }
             After::Partitions { table, before, after } => {

@@ -78,7 +78,12 @@ pub(super) struct Counted {
 
 impl Count {
     pub fn new(table: TableId, deed: Deed, keys: &[u64], tag: u64) -> Self {
-        let touches = keys.iter().map(|key| touch(table, *key)).collect();
+        Self::across(|_| table, deed, keys, tag)
+    }
+
+    /// Keys of several tables.
+    pub fn across(table: impl Fn(u64) -> TableId, deed: Deed, keys: &[u64], tag: u64) -> Self {
+        let touches = keys.iter().map(|key| touch(table(*key), *key)).collect();
         Self { deed, keys: keys.to_vec(), tag, touches }
     }
 }
@@ -98,7 +103,7 @@ impl Command for Count {
         let old: Vec<u64> = (0..self.keys.len()).map(|at| count(view.value(at))).collect();
         let adds = match self.deed {
             Deed::Add | Deed::AddBesideFirst => true,
-            Deed::AddIfEven => old[0] % 2 == 0,
+            Deed::AddIfEven => old[0].is_multiple_of(2),
             Deed::Look => false,
         };
         if !adds {
@@ -177,6 +182,23 @@ impl Definition for Retag {
     fn answer(&mut self, catalog: &Catalog) -> Option<u64> {
         catalog.table_by_id(self.0).map(|table| Self::count(table))
     }
+}
+
+/// Switches a table's stream on or off, as it is not.
+pub(super) struct Toggle(pub TableId);
+
+impl Definition for Toggle {
+    type Answer = ();
+
+    fn decide(&mut self, catalog: &Catalog, _now: Millis) -> Defined<()> {
+        let table = self.0;
+        Defined::Change(vec![match catalog.table_by_id(table).and_then(|table| table.stream) {
+            Some(_) => Change::DisableStream { table },
+            None => Change::EnableStream { table, view: StreamView::OldImage },
+        }])
+    }
+
+    fn answer(&mut self, _catalog: &Catalog) {}
 }
 
 /// These changes, whatever the catalog says.

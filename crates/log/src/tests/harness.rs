@@ -29,7 +29,6 @@ struct Member {
     number: u64,
     cell: Arc<Node>,
     log: Arc<Log>,
-    clock: Clock,
 }
 
 pub(super) fn quiet() -> Settings {
@@ -53,18 +52,14 @@ impl Cluster {
         let runtime = self.0.world.node(number);
         let clock = Clock::new(runtime.clone(), headwater_types::Millis(0));
         let cell = self.0.model.node(runtime.clone(), clock.clone(), Faults::NONE);
-        let log = Log::open(cell.clone(), runtime, clock.clone(), self.0.settings.clone()).await.expect("opens");
+        let log = Log::open(cell.clone(), runtime, clock, self.0.settings.clone()).await.expect("opens");
         cell.set_faults(*self.0.faults.lock());
-        Member { number, cell, log, clock }
+        Member { number, cell, log }
     }
 
     /// The log of a node as it is now.
     pub fn log(&self, at: usize) -> Arc<Log> {
         self.0.nodes.lock()[at].log.clone()
-    }
-
-    pub fn clock(&self, at: usize) -> Clock {
-        self.0.nodes.lock()[at].clock.clone()
     }
 
     pub fn len(&self) -> usize {
@@ -112,11 +107,6 @@ impl Cluster {
                 }
             }));
         }
-    }
-
-    /// Restarts a node's process without a crash of the cell in between: its tasks die wherever they are.
-    pub async fn kill(&self, at: usize) {
-        self.restart(at).await;
     }
 }
 

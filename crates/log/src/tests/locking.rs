@@ -25,7 +25,7 @@ fn locks_exclude_keep_the_order_of_tickets_and_survive_dropped_waiters() {
             for ticket in 1..=40u64 {
                 let (keys, held, runtime) = (keys.clone(), held.clone(), runtime.clone());
                 tasks.push(runtime.clone().spawn(async move {
-                    let wanted: Vec<u64> = (0..5).filter(|_| runtime.random() % 2 == 0).collect();
+                    let wanted: Vec<u64> = (0..5).filter(|_| runtime.random().is_multiple_of(2)).collect();
                     let touches: Vec<Touch> = wanted.iter().rev().map(|key| touch(TableId(1), *key)).collect();
                     let work = async {
                         let guard = keys.lock(Ticket(ticket), &touches).await;

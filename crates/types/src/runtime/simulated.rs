@@ -3,7 +3,7 @@
 //! Ready tasks and blocking work wait in one pool; each step draws one of them. Time moves only when nothing is ready.
 //! Dropping a [`Node`]'s tasks is how the simulator kills a process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,7 +26,9 @@ pub struct World(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    ready: Mutex<Vec<u64>>,
+    /// By identity, so that the order of wake-ups within one step decides nothing: tokio's `watch` wakes its waiters in a
+    /// random order once the feature `rt` is on anywhere in the build.
+    ready: Mutex<BTreeSet<u64>>,
 }
 
 struct State {
@@ -60,10 +62,7 @@ struct TaskWaker {
 impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
         let Some(world) = self.world.upgrade() else { return };
-        let mut ready = world.ready.lock();
-        if !ready.contains(&self.id) {
-            ready.push(self.id);
-        }
+        world.ready.lock().insert(self.id);
     }
 }
 
@@ -82,7 +81,7 @@ impl World {
                 skews: BTreeMap::new(),
                 trace: 0xcbf2_9ce4_8422_2325,
             }),
-            ready: Mutex::new(Vec::new()),
+            ready: Mutex::new(BTreeSet::new()),
         }))
     }
 
@@ -168,7 +167,7 @@ impl World {
             state.tasks.insert(id, Task { node, work: Some(work) });
             id
         };
-        self.0.ready.lock().push(id);
+        self.0.ready.lock().insert(id);
     }
 
     /// Takes one step; false when nothing can run any more.
@@ -198,7 +197,9 @@ impl World {
             return None;
         }
         let choice = (state.random.next_u64() % ready.len() as u64) as usize;
-        Some(ready.swap_remove(choice))
+        let id = ready.iter().nth(choice).copied()?;
+        ready.remove(&id);
+        Some(id)
     }
 
     fn poll(&self, id: u64, mut future: BoxFuture<'static, ()>) {
