@@ -2,6 +2,7 @@
 
 mod chaos;
 mod checks;
+mod closing;
 mod commands;
 mod definitions;
 mod harness;
