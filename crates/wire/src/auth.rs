@@ -134,7 +134,7 @@ impl Authenticator {
         (key.len() <= 128).then(|| key.to_owned())
     }
 
-    fn accept(&self, claim: &Claim<'_>, accounts: &BTreeMap<String, String>) -> Result<Arc<Caller>, Refusal> {
+    fn accept(&self, claim: &Claim<'_>, accounts: &credentials::Accounts) -> Result<Arc<Caller>, Refusal> {
         if let Some(known) = self.known.read().get(&*claim.credential) {
             return Ok(known.caller.clone());
         }
@@ -142,7 +142,7 @@ impl Authenticator {
         if let Some(fault) = scope.region_fault() {
             return Err(invalid(fault));
         }
-        let account = credentials::account_of(accounts, scope.key);
+        let account = accounts.of(scope.key);
         let caller = Arc::new(Caller {
             access_key: scope.key.into(),
             arn: user_arn(account, scope.key).into(),

@@ -26,7 +26,7 @@ mod target;
 mod visit;
 
 pub use audit::{Audit, Sink};
-pub use auth::credentials::{ACCOUNT_DEFAULT, InvalidCredentials, is_account};
+pub use auth::credentials::{ACCOUNT_DEFAULT, Accounts, InvalidCredentials, is_account};
 pub use auth::{Credential, Credentials};
 pub use metrics::Metrics;
 pub use server::{Parts, Server, Services, Stopped};

@@ -62,9 +62,34 @@ struct File {
 pub enum Credentials {
     /// Signatures are verified against these keys; key id → credential.
     Verified(Arc<BTreeMap<String, Credential>>),
-    /// Any well-formed signature is accepted; access key → account; a key of twelve digits is its own
-    /// account, any other belongs to [`ACCOUNT_DEFAULT`].
-    Open(Arc<BTreeMap<String, String>>),
+    /// Any well-formed signature is accepted.
+    Open(Arc<Accounts>),
+}
+
+/// Accounts of access keys where no credentials are configured.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    /// Access key → account.
+    pub by_key: BTreeMap<String, String>,
+    /// Account of every key that is not in the map and is no account itself.
+    pub other: String,
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        Self { by_key: BTreeMap::new(), other: ACCOUNT_DEFAULT.to_owned() }
+    }
+}
+
+impl Accounts {
+    /// Account of an access key: the map's, the key itself when it has the form of an account, else the one for all.
+    pub fn of<'a>(&'a self, access_key: &'a str) -> &'a str {
+        match self.by_key.get(access_key) {
+            Some(account) => account,
+            None if is_account(access_key) => access_key,
+            None => &self.other,
+        }
+    }
 }
 
 /// Twelve digits.
@@ -72,27 +97,17 @@ pub fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Account of an access key where no credentials are configured: the map's, the key itself when it has the form of an
-/// account, else [`ACCOUNT_DEFAULT`].
-pub fn account_of<'a>(accounts: &'a BTreeMap<String, String>, access_key: &'a str) -> &'a str {
-    match accounts.get(access_key) {
-        Some(account) => account,
-        None if is_account(access_key) => access_key,
-        None => ACCOUNT_DEFAULT,
-    }
-}
-
 impl Credentials {
     /// Any well-formed signature, access keys mapped to accounts.
     ///
     /// Errors: an account that is not twelve digits.
-    pub fn open(accounts: BTreeMap<String, String>) -> Result<Self, InvalidCredentials> {
-        match accounts.iter().find(|(_, account)| !is_account(account)) {
-            Some((key, account)) => {
-                Err(InvalidCredentials(format!("account {account:?} of access key {key:?} is not twelve digits")))
-            }
-            None => Ok(Self::Open(Arc::new(accounts))),
+    pub fn open(accounts: Accounts) -> Result<Self, InvalidCredentials> {
+        let all = accounts.by_key.iter().map(|(key, account)| (key.as_str(), account));
+        let wrong = all.chain([("(any other)", &accounts.other)]).find(|(_, account)| !is_account(account));
+        if let Some((key, account)) = wrong {
+            return Err(InvalidCredentials(format!("account {account:?} of access key {key:?} is not twelve digits")));
         }
+        Ok(Self::Open(Arc::new(accounts)))
     }
 
     /// Verified signatures against `list`.
@@ -204,9 +219,14 @@ mod tests {
     #[test]
     fn accounts_of_access_keys() {
         let map = BTreeMap::from([("alice".to_owned(), "111122223333".to_owned())]);
-        assert_eq!(account_of(&map, "alice"), "111122223333");
-        assert_eq!(account_of(&map, "444455556666"), "444455556666");
-        assert_eq!(account_of(&map, "anyone"), ACCOUNT_DEFAULT);
-        assert!(Credentials::open(BTreeMap::from([("a".to_owned(), "12".to_owned())])).is_err());
+        let accounts = Accounts { by_key: map, ..Accounts::default() };
+        assert_eq!(accounts.of("alice"), "111122223333");
+        assert_eq!(accounts.of("444455556666"), "444455556666");
+        assert_eq!(accounts.of("anyone"), ACCOUNT_DEFAULT);
+        let other = Accounts { other: "999999999999".to_owned(), ..accounts };
+        assert_eq!(other.of("anyone"), "999999999999");
+        assert!(Credentials::open(Accounts { other: "12".to_owned(), ..Accounts::default() }).is_err());
+        let by_key = BTreeMap::from([("a".to_owned(), "12".to_owned())]);
+        assert!(Credentials::open(Accounts { by_key, ..Accounts::default() }).is_err());
     }
 }

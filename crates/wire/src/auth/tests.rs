@@ -447,6 +447,7 @@ fn presigned_requests_end_after_their_life_or_a_quarter_of_an_hour() {
 #[test]
 fn without_credentials_any_wellformed_signature_names_account_and_region() {
     let accounts = BTreeMap::from([("alice".to_owned(), "111122223333".to_owned())]);
+    let accounts = credentials::Accounts { by_key: accounts, ..Default::default() };
     let open = Authenticator::new(Credentials::open(accounts).unwrap());
     let credential = |credential: &str| {
         with_authorization(&format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=00"))

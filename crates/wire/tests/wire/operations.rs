@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 use headwater_api::Api;
 use headwater_types::{Clock, Millis};
 use headwater_wire::metrics::Outcome;
-use headwater_wire::{ApiSet, Audit, Credentials, Sink};
+use headwater_wire::{Accounts, ApiSet, Audit, Credentials, Sink};
 
 use crate::client::{AUTHORIZATION, call, put};
 use crate::world::World;
@@ -16,8 +16,8 @@ use crate::world::World;
 #[tokio::test]
 async fn account_region_and_caller_come_from_the_signature() {
     let world = World::start_with(ApiSet::ALL, |parts| {
-        let map = [("alice".to_owned(), "111122223333".to_owned())].into();
-        parts.credentials = Credentials::open(map).unwrap();
+        let by_key = [("alice".to_owned(), "111122223333".to_owned())].into();
+        parts.credentials = Credentials::open(Accounts { by_key, ..Accounts::default() }).unwrap();
     })
     .await;
     let mut connection = world.connect().await;
