@@ -1,0 +1,56 @@
+//! Tables as requests name them: by name, or by ARN.
+
+use headwater_api::{Call, Error, codes};
+use headwater_types::Scope;
+use headwater_types::arn::TableArn;
+
+/// A table's name of the caller's own account and Region, checked for its form.
+///
+/// Shape:  (call, name or table ARN) → name.
+/// Errors: ValidationException for what is no table's name, or an ARN of another Region; AccessDeniedException for an ARN of
+///         another account, which would need a resource policy.
+/// Source: "TableName", DynamoDB API reference (an ARN may stand for the name); texts observed by dynalite's tests and by
+///         the DynamoDB quirks of AWS Controllers for Kubernetes (October 2026).
+pub(crate) fn table(call: &Call, given: &str) -> Result<String, Error> {
+    if !given.starts_with("arn:") {
+        name(given)?;
+        return Ok(given.to_owned());
+    }
+    let Some(arn) = TableArn::parse(given) else {
+        return Err(Error::validation(format!("1 validation error detected: Invalid resource type in '{given}'")));
+    };
+    name(&arn.table)?;
+    if *arn.scope.region != *call.region {
+        return Err(Error::validation(format!("1 validation error detected: Invalid AWS region in '{given}'")));
+    }
+    if *arn.scope.account != *call.principal.account {
+        let action = format!("dynamodb:{}", call.operation);
+        return Err(Error::new(
+            codes::ACCESS_DENIED,
+            format!(
+                "User: {} is not authorized to perform: {action} on resource: {given} because no resource-based policy \
+                 allows the {action} action",
+                call.principal.arn
+            ),
+        ));
+    }
+    Ok(arn.table)
+}
+
+/// Account and Region of a call.
+pub(crate) fn scope(call: &Call) -> Scope {
+    Scope::new(&call.principal.account, &call.region)
+}
+
+fn name(given: &str) -> Result<(), Error> {
+    if !(3..=255).contains(&given.chars().count()) {
+        return Err(Error::validation("TableName must be at least 3 characters long and at most 255 characters long"));
+    }
+    if given.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')) {
+        return Ok(());
+    }
+    Err(Error::validation(format!(
+        "1 validation error detected: Value '{given}' at 'tableName' failed to satisfy constraint: Member must satisfy \
+         regular expression pattern: [a-zA-Z0-9_.-]+"
+    )))
+}

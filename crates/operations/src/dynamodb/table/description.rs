@@ -1,0 +1,173 @@
+//! A table's definition as clients see it.
+
+use headwater_api::Instant;
+use headwater_api::dynamodb as api;
+use headwater_catalog::{BillingMode, KeyKind, KeySchema, Snapshot, StreamView, TableDefinition, TableState};
+use headwater_log::TableSize;
+use headwater_types::Millis;
+use serde_json::Value;
+
+/// Member of `TableDefinition::recorded`: what UpdateTable or CreateTable said of encryption.
+pub(crate) const ENCRYPTION: &str = "SSESpecification";
+/// Member of `TableDefinition::recorded`: greatest request units.
+pub(crate) const ON_DEMAND: &str = "OnDemandThroughput";
+/// Member of `TableDefinition::recorded`: units to be ready for.
+pub(crate) const WARM: &str = "WarmThroughput";
+/// Member of `TableDefinition::recorded`: when the table class was last changed. Unit: ms.
+pub(crate) const CLASS_CHANGED: &str = "TableClassLastUpdate";
+
+/// What an on-demand table is warm for from the start.
+/// Source: DescribeTable of a new table, LocalStack's AWS snapshots.
+const WARM_ON_DEMAND: (i64, i64) = (12_000, 4_000);
+
+/// Whose answer a description is part of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// CreateTable and UpdateTable.
+    Changed,
+    /// DescribeTable.
+    Described,
+    /// DeleteTable: without schema and creation time, and always on its way out.
+    Deleted,
+}
+
+/// Describes a table for an answer.
+///
+/// Source: LocalStack's AWS snapshots of test_dynamodb (members per operation).
+pub(crate) fn describe(
+    table: &TableDefinition,
+    catalog: &Snapshot,
+    size: &TableSize,
+    answer: Answer,
+) -> api::TableDescription {
+    let whole = answer != Answer::Deleted;
+    let view = table.stream.and_then(|uid| catalog.stream(uid)).map(|stream| view_type(stream.view));
+    api::TableDescription {
+        attribute_definitions: whole.then(|| definitions(table)),
+        table_name: Some(table.name.clone()),
+        key_schema: whole.then(|| key_schema(&table.key_schema)),
+        table_status: Some(if whole { status(table.state) } else { api::TableStatus::Deleting }),
+        creation_date_time: whole.then(|| Instant::from(table.created)),
+        provisioned_throughput: Some(throughput(table)),
+        table_size_bytes: Some(size.bytes),
+        item_count: Some(size.items),
+        table_arn: Some(table.arn().to_string()),
+        table_id: Some(table.table_uuid.clone()),
+        billing_mode_summary: billing(table, answer),
+        stream_specification: view
+            .map(|view| api::StreamSpecification { stream_enabled: true, stream_view_type: Some(view) }),
+        latest_stream_label: table.latest_stream_label.clone(),
+        latest_stream_arn: table.latest_stream_arn().map(|arn| arn.to_string()),
+        sse_description: encryption(table),
+        table_class_summary: class(table),
+        deletion_protection_enabled: Some(table.deletion_protection),
+        on_demand_throughput: on_demand(table),
+        warm_throughput: (answer == Answer::Described).then(|| warm(table)),
+        ..api::TableDescription::default()
+    }
+}
+
+/// A key schema as clients see it.
+pub(crate) fn key_schema(schema: &KeySchema) -> Vec<api::KeySchemaElement> {
+    let element = |name: &str, key_type| api::KeySchemaElement { attribute_name: name.to_owned(), key_type };
+    let hash = element(&schema.hash.name, api::KeyType::Hash);
+    std::iter::once(hash).chain(schema.range.iter().map(|range| element(&range.name, api::KeyType::Range))).collect()
+}
+
+fn definitions(table: &TableDefinition) -> Vec<api::AttributeDefinition> {
+    let kind = |kind| match kind {
+        KeyKind::S => api::ScalarAttributeType::S,
+        KeyKind::N => api::ScalarAttributeType::N,
+        KeyKind::B => api::ScalarAttributeType::B,
+    };
+    let render = |attribute: &headwater_catalog::AttributeDefinition| api::AttributeDefinition {
+        attribute_name: attribute.name.clone(),
+        attribute_type: kind(attribute.kind),
+    };
+    table.attributes.iter().map(render).collect()
+}
+
+fn status(state: TableState) -> api::TableStatus {
+    match state {
+        TableState::Creating => api::TableStatus::Creating,
+        TableState::Active => api::TableStatus::Active,
+        TableState::Updating => api::TableStatus::Updating,
+        TableState::Deleting => api::TableStatus::Deleting,
+    }
+}
+
+fn view_type(view: StreamView) -> api::StreamViewType {
+    match view {
+        StreamView::KeysOnly => api::StreamViewType::KeysOnly,
+        StreamView::NewImage => api::StreamViewType::NewImage,
+        StreamView::OldImage => api::StreamViewType::OldImage,
+        StreamView::NewAndOldImages => api::StreamViewType::NewAndOldImages,
+    }
+}
+
+fn throughput(table: &TableDefinition) -> api::ProvisionedThroughputDescription {
+    api::ProvisionedThroughputDescription {
+        last_increase_date_time: table.throughput_increased.map(Instant::from),
+        last_decrease_date_time: table.throughput_decreased.map(Instant::from),
+        number_of_decreases_today: Some(table.throughput_decreases_today),
+        read_capacity_units: Some(table.throughput.read_units),
+        write_capacity_units: Some(table.throughput.write_units),
+    }
+}
+
+/// Only a table that is or was paid by request shows a summary; CreateTable does not know yet since when it is.
+fn billing(table: &TableDefinition, answer: Answer) -> Option<api::BillingModeSummary> {
+    let mode = match (table.billing, table.billing_changed) {
+        (BillingMode::PayPerRequest, _) => api::BillingMode::PayPerRequest,
+        (BillingMode::Provisioned, Some(_)) => api::BillingMode::Provisioned,
+        (BillingMode::Provisioned, None) => return None,
+    };
+    let since = table.billing_changed.filter(|_| answer == Answer::Described).map(Instant::from);
+    Some(api::BillingModeSummary { billing_mode: Some(mode), last_update_to_pay_per_request_date_time: since })
+}
+
+fn encryption(table: &TableDefinition) -> Option<api::SSEDescription> {
+    let recorded = table.recorded.get(ENCRYPTION)?;
+    let key = recorded.get("KMSMasterKeyId").and_then(Value::as_str);
+    let arn = key.map(|key| match key.strip_prefix("alias/") {
+        _ if key.starts_with("arn:") => key.to_owned(),
+        Some(_) => format!("arn:aws:kms:{}:{}:{key}", table.scope.region, table.scope.account),
+        None => format!("arn:aws:kms:{}:{}:key/{key}", table.scope.region, table.scope.account),
+    });
+    Some(api::SSEDescription {
+        status: Some(api::SSEStatus::Enabled),
+        sse_type: Some(api::SSEType::Kms),
+        kms_master_key_arn: arn,
+        inaccessible_encryption_date_time: None,
+    })
+}
+
+fn class(table: &TableDefinition) -> Option<api::TableClassSummary> {
+    let class = api::TableClass::parse(table.class.as_deref()?)?;
+    let changed = table.recorded.get(CLASS_CHANGED).and_then(Value::as_i64);
+    Some(api::TableClassSummary {
+        table_class: Some(class),
+        last_update_date_time: changed.map(|at| Instant::from(Millis(at))),
+    })
+}
+
+fn on_demand(table: &TableDefinition) -> Option<api::OnDemandThroughput> {
+    let recorded = table.recorded.get(ON_DEMAND)?;
+    Some(api::OnDemandThroughput {
+        max_read_request_units: recorded.get("MaxReadRequestUnits").and_then(Value::as_i64),
+        max_write_request_units: recorded.get("MaxWriteRequestUnits").and_then(Value::as_i64),
+    })
+}
+
+fn warm(table: &TableDefinition) -> api::TableWarmThroughputDescription {
+    let (read, write) = match table.billing {
+        BillingMode::PayPerRequest => WARM_ON_DEMAND,
+        BillingMode::Provisioned => (table.throughput.read_units, table.throughput.write_units),
+    };
+    let asked = |member: &str| table.recorded.get(WARM).and_then(|warm| warm.get(member)).and_then(Value::as_i64);
+    api::TableWarmThroughputDescription {
+        read_units_per_second: Some(asked("ReadUnitsPerSecond").unwrap_or(0).max(read)),
+        write_units_per_second: Some(asked("WriteUnitsPerSecond").unwrap_or(0).max(write)),
+        status: Some(api::TableStatus::Active),
+    }
+}

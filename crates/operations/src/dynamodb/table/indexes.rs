@@ -1,0 +1,211 @@
+//! What is checked of secondary indexes, all of it, so that only a request that the service would accept hears that this
+//! server has none yet.
+//!
+//! Source: texts and order as observed by dynalite's tests (createTable, updateTable) and by the DynamoDB quirks of AWS
+//! Controllers for Kubernetes (October 2026).
+
+use std::collections::BTreeSet;
+
+use headwater_api::Error;
+use headwater_api::dynamodb::{
+    AttributeDefinition, BillingMode, CreateTableInput, GlobalSecondaryIndex, GlobalSecondaryIndexUpdate,
+    KeySchemaElement, KeyType, LocalSecondaryIndex, Projection, ProjectionType,
+};
+
+use super::validation::{bounds, defined, invalid, names, order};
+
+/// Source: "Service quotas", DynamoDB developer guide.
+const GLOBAL_INDEXES_MAX: usize = 20;
+/// Source: "Service quotas", DynamoDB developer guide.
+const LOCAL_INDEXES_MAX: usize = 5;
+/// Key attributes of one kind in a global index. Source: "Multi-attribute keys", DynamoDB developer guide.
+const INDEX_KEYS_MAX: usize = 4;
+
+/// Checks the indexes of a new table.
+///
+/// Errors: ValidationException, the first rule that is broken; ours for indexes that break none.
+pub(super) fn create(
+    input: &CreateTableInput,
+    definitions: &[AttributeDefinition],
+    keys: &[KeySchemaElement],
+) -> Result<(), Error> {
+    let (local, global) = (&input.local_secondary_indexes, &input.global_secondary_indexes);
+    if local.is_none() && global.is_none() {
+        if keys.len() != definitions.len() {
+            return invalid(
+                "Number of attributes in KeySchema does not exactly match number of attributes defined in \
+                 AttributeDefinitions",
+            );
+        }
+        return Ok(());
+    }
+    let mut index_names = BTreeSet::new();
+    let mut used: Vec<&KeySchemaElement> = keys.iter().collect();
+    if let Some(local) = local {
+        local_indexes(local, definitions, keys, &mut index_names)?;
+        used.extend(local.iter().flat_map(|index| &index.key_schema));
+    }
+    if let Some(global) = global {
+        global_indexes(input, global, definitions, &mut index_names)?;
+        used.extend(global.iter().flat_map(|index| &index.key_schema));
+    }
+    let used: BTreeSet<&String> = used.into_iter().map(|key| &key.attribute_name).collect();
+    if used.len() != definitions.len() {
+        return invalid(format!(
+            "Some AttributeDefinitions are not used. AttributeDefinitions: [{}], keys used: [{}]",
+            names(definitions.iter().map(|definition| &definition.attribute_name)),
+            names(used)
+        ));
+    }
+    Err(Error::validation(
+        "This server does not have secondary indexes yet: create the table without GlobalSecondaryIndexes and \
+         LocalSecondaryIndexes",
+    ))
+}
+
+/// Checks the form of a table's index changes.
+pub(super) fn update(updates: &[GlobalSecondaryIndexUpdate]) -> Result<(), Error> {
+    let mut seen = BTreeSet::new();
+    for update in updates {
+        let name = match (&update.update, &update.create, &update.delete) {
+            (Some(update), None, None) => &update.index_name,
+            (None, Some(create), None) => &create.index_name,
+            (None, None, Some(delete)) => &delete.index_name,
+            (None, None, None) => {
+                return invalid(
+                    "One of GlobalSecondaryIndexUpdate.Update, GlobalSecondaryIndexUpdate.Create, \
+                     GlobalSecondaryIndexUpdate.Delete must not be null",
+                );
+            }
+            _ => {
+                return invalid(
+                    "Only one global secondary index action is allowed per GlobalSecondaryIndexUpdate object",
+                );
+            }
+        };
+        if !seen.insert(name) {
+            return invalid(format!(
+                "Only one global secondary index update per index is allowed simultaneously. Index: {name}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn local_indexes<'i>(
+    local: &'i [LocalSecondaryIndex],
+    definitions: &[AttributeDefinition],
+    keys: &[KeySchemaElement],
+    index_names: &mut BTreeSet<&'i str>,
+) -> Result<(), Error> {
+    if local.is_empty() {
+        return invalid("List of LocalSecondaryIndexes is empty");
+    }
+    let Some((hash, Some(_))) = keys.first().map(|hash| (&hash.attribute_name, keys.get(1))) else {
+        return invalid(
+            "Table KeySchema does not have a range key, which is required when specifying a LocalSecondaryIndex",
+        );
+    };
+    for index in local {
+        defined(definitions, &index.key_schema)?;
+        order(&index.key_schema)?;
+        let name = &index.index_name;
+        if index.key_schema.len() != 2 {
+            return invalid(format!("Index KeySchema does not have a range key for index: {name}"));
+        }
+        let leading = index.key_schema.first().map_or("", |key| key.attribute_name.as_str());
+        if leading != hash {
+            return invalid(format!(
+                "Index KeySchema does not have the same leading hash key as table KeySchema for index: {name}. index hash \
+                 key: {leading}, table hash key: {hash}"
+            ));
+        }
+        projection(&index.projection)?;
+        unique(name, index_names)?;
+    }
+    if local.len() > LOCAL_INDEXES_MAX {
+        return invalid(format!("Number of LocalSecondaryIndexes exceeds per-table limit of {LOCAL_INDEXES_MAX}"));
+    }
+    Ok(())
+}
+
+fn global_indexes<'i>(
+    input: &CreateTableInput,
+    global: &'i [GlobalSecondaryIndex],
+    definitions: &[AttributeDefinition],
+    index_names: &mut BTreeSet<&'i str>,
+) -> Result<(), Error> {
+    if global.is_empty() {
+        return invalid("List of GlobalSecondaryIndexes is empty");
+    }
+    let on_demand = input.billing_mode == Some(BillingMode::PayPerRequest);
+    for index in global {
+        let name = &index.index_name;
+        defined(definitions, &index.key_schema)?;
+        global_order(&index.key_schema)?;
+        projection(&index.projection)?;
+        unique(name, index_names)?;
+        match &index.provisioned_throughput {
+            Some(_) if on_demand => {
+                return invalid(format!(
+                    "ProvisionedThroughput should not be specified for index: {name} when BillingMode is PAY_PER_REQUEST"
+                ));
+            }
+            None if !on_demand => {
+                return invalid(format!("ProvisionedThroughput is not specified for index: {name}"));
+            }
+            given => bounds(given.as_ref())?,
+        }
+    }
+    if global.len() > GLOBAL_INDEXES_MAX {
+        return invalid(format!("GlobalSecondaryIndex count exceeds the per-table limit of {GLOBAL_INDEXES_MAX}"));
+    }
+    Ok(())
+}
+
+/// A global index may have several key attributes of each kind.
+/// Source: "Multi-attribute keys", DynamoDB developer guide (November 2025).
+fn global_order(keys: &[KeySchemaElement]) -> Result<(), Error> {
+    let hashes = keys.iter().filter(|key| key.key_type == KeyType::Hash).count();
+    if hashes < 2 && keys.len() < 3 {
+        return order(keys);
+    }
+    let names: BTreeSet<&String> = keys.iter().map(|key| &key.attribute_name).collect();
+    if names.len() != keys.len() {
+        return Err(Error::validation("The KeySchema contains multiple key attributes with the same name"));
+    }
+    if keys.iter().skip(hashes).any(|key| key.key_type == KeyType::Hash) {
+        return invalid("All HASH key attributes must precede RANGE key attributes in the KeySchema");
+    }
+    for (kind, count) in [("HASH", hashes), ("RANGE", keys.len() - hashes)] {
+        if count > INDEX_KEYS_MAX {
+            return invalid(format!("The KeySchema exceeds the maximum allowed number of {kind} key attributes"));
+        }
+    }
+    Ok(())
+}
+
+fn projection(projection: &Projection) -> Result<(), Error> {
+    let attributes = projection.non_key_attributes.as_deref();
+    match (projection.projection_type, attributes) {
+        (None, _) => invalid("Unknown ProjectionType: null"),
+        (Some(ProjectionType::Include), None) => {
+            invalid("ProjectionType is INCLUDE, but NonKeyAttributes is not specified")
+        }
+        (Some(ProjectionType::Include), Some(attributes)) => {
+            let mut seen = BTreeSet::new();
+            match attributes.iter().find(|name| !seen.insert(*name)) {
+                Some(twice) => invalid(format!("Duplicate element in NonKeyAttributes: {twice}")),
+                None => Ok(()),
+            }
+        }
+        (Some(kind @ (ProjectionType::All | ProjectionType::KeysOnly)), Some(_)) => {
+            invalid(format!("ProjectionType is {}, but NonKeyAttributes is specified", kind.as_str()))
+        }
+        (Some(ProjectionType::All | ProjectionType::KeysOnly), None) => Ok(()),
+    }
+}
+
+fn unique<'i>(name: &'i str, index_names: &mut BTreeSet<&'i str>) -> Result<(), Error> {
+    if index_names.insert(name) { Ok(()) } else { invalid(format!("Duplicate index name: {name}")) }
+}

@@ -1,0 +1,193 @@
+//! UpdateTable: throughput and billing, stream on and off, class, protection, and what is only recorded.
+
+use std::sync::Arc;
+
+use headwater_api::dynamodb as api;
+use headwater_api::dynamodb::{access, errors};
+use headwater_api::{Call, Error};
+use headwater_catalog::{BillingMode, Snapshot, TableDefinition, Throughput};
+use headwater_log::{Change, Defined, Definition};
+use headwater_types::{Millis, Scope};
+use serde_json::json;
+
+use super::description::{Answer, CLASS_CHANGED, ENCRYPTION, ON_DEMAND, WARM, describe};
+use super::validation::{self, invalid};
+use super::{busy, not_found, recorded_encryption, recorded_on_demand, recorded_warm, size, view};
+use crate::dynamodb::{error, name};
+use crate::service::Operations;
+
+/// Unit: ms. Days in which decreases are counted are UTC days.
+const DAY_MS: i64 = 86_400_000;
+
+/// UpdateTable.
+pub(crate) async fn update(
+    service: &Operations,
+    call: &Call,
+    input: api::UpdateTableInput,
+) -> Result<api::UpdateTableOutput, Error> {
+    let table_name = name::table(call, &input.table_name)?;
+    validation::update(&input)?;
+    call.authorize(&access::update_table(call, &input))?;
+    let update = Update { scope: name::scope(call), name: table_name, input };
+    let table = service.log.define(update).await.map_err(error::defining)??;
+    let catalog = service.log.catalog().map_err(error::defining)?;
+    let description = describe(&table, &catalog, &size(service, &table), Answer::Changed);
+    Ok(api::UpdateTableOutput { table_description: Some(description) })
+}
+
+struct Update {
+    scope: Scope,
+    name: String,
+    input: api::UpdateTableInput,
+}
+
+impl Definition for Update {
+    type Answer = Result<Arc<TableDefinition>, Error>;
+
+    fn decide(&mut self, catalog: &Snapshot, now: Millis) -> Defined<Self::Answer> {
+        let Some(table) = catalog.table(&self.scope, &self.name) else {
+            return Defined::Answer(Err(not_found(&self.name)));
+        };
+        match changes(&self.input, table, now) {
+            Err(refusal) => Defined::Answer(Err(refusal)),
+            Ok(changes) if changes.is_empty() => Defined::Answer(Ok(table.clone())),
+            Ok(changes) => Defined::Change(changes),
+        }
+    }
+
+    fn answer(&mut self, catalog: &Snapshot) -> Self::Answer {
+        catalog.table(&self.scope, &self.name).cloned().ok_or_else(|| not_found(&self.name))
+    }
+}
+
+/// What the request changes of this table; nothing when it asks for what already is.
+fn changes(input: &api::UpdateTableInput, table: &TableDefinition, now: Millis) -> Result<Vec<Change>, Error> {
+    busy(table)?;
+    indexes(input)?;
+    let mut updated = table.clone();
+    billing(input, &mut updated, now)?;
+    if let Some(class) = input.table_class {
+        record_class(&mut updated, class, now);
+    }
+    if let Some(protection) = input.deletion_protection_enabled {
+        updated.deletion_protection = protection;
+    }
+    let provisioned = updated.billing == BillingMode::Provisioned;
+    validation::on_demand(input.on_demand_throughput.as_ref(), provisioned)?;
+    if let Some(limits) = &input.on_demand_throughput {
+        updated.recorded.insert(ON_DEMAND.to_owned(), recorded_on_demand(limits));
+    }
+    if let Some(warm) = &input.warm_throughput {
+        updated.recorded.insert(WARM.to_owned(), recorded_warm(warm));
+    }
+    encryption(input, &mut updated)?;
+    let mut changes = Vec::new();
+    if updated != *table {
+        changes.push(Change::Update { table: Box::new(updated) });
+    }
+    changes.extend(stream(input, table)?);
+    Ok(changes)
+}
+
+fn indexes(input: &api::UpdateTableInput) -> Result<(), Error> {
+    match input.global_secondary_index_updates.as_deref().unwrap_or_default() {
+        [] => Ok(()),
+        updates if updates.iter().any(|update| update.create.is_some()) => Err(Error::validation(
+            "This server does not have secondary indexes yet: GlobalSecondaryIndexUpdates cannot create one",
+        )),
+        // No table has an index.
+        _ => Err(errors::resource_not_found("Requested resource not found")),
+    }
+}
+
+fn billing(input: &api::UpdateTableInput, table: &mut TableDefinition, now: Millis) -> Result<(), Error> {
+    let wanted = match input.billing_mode {
+        Some(api::BillingMode::PayPerRequest) => BillingMode::PayPerRequest,
+        Some(api::BillingMode::Provisioned) => BillingMode::Provisioned,
+        None => table.billing,
+    };
+    let units = input
+        .provisioned_throughput
+        .as_ref()
+        .map(|given| Throughput { read_units: given.read_capacity_units, write_units: given.write_capacity_units });
+    match (wanted, table.billing, units) {
+        (BillingMode::PayPerRequest, _, Some(_)) => {
+            return invalid(
+                "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST",
+            );
+        }
+        (BillingMode::PayPerRequest, BillingMode::PayPerRequest, None) | (BillingMode::Provisioned, _, None) => {}
+        (BillingMode::PayPerRequest, BillingMode::Provisioned, None) => {
+            table.billing = BillingMode::PayPerRequest;
+            table.throughput = Throughput::default();
+            table.billing_changed = Some(now);
+        }
+        (BillingMode::Provisioned, BillingMode::PayPerRequest, Some(units)) => {
+            table.billing = BillingMode::Provisioned;
+            table.throughput = units;
+        }
+        (BillingMode::Provisioned, BillingMode::Provisioned, Some(units)) => throughput(table, units, now)?,
+    }
+    Ok(())
+}
+
+fn throughput(table: &mut TableDefinition, wanted: Throughput, now: Millis) -> Result<(), Error> {
+    let current = table.throughput;
+    if wanted == current {
+        return Err(Error::validation(format!(
+            "The provisioned throughput for the table will not change. The requested value equals the current value. \
+             Current ReadCapacityUnits provisioned for the table: {}. Requested ReadCapacityUnits: {}. Current \
+             WriteCapacityUnits provisioned for the table: {}. Requested WriteCapacityUnits: {}. Refer to the Amazon \
+             DynamoDB Developer Guide for current limits and how to request higher limits.",
+            current.read_units, wanted.read_units, current.write_units, wanted.write_units
+        )));
+    }
+    if wanted.read_units > current.read_units || wanted.write_units > current.write_units {
+        table.throughput_increased = Some(now);
+    }
+    if wanted.read_units < current.read_units || wanted.write_units < current.write_units {
+        let today = |at: Millis| at.0.div_euclid(DAY_MS) == now.0.div_euclid(DAY_MS);
+        let before = if table.throughput_decreased.is_some_and(today) { table.throughput_decreases_today } else { 0 };
+        table.throughput_decreases_today = before + 1;
+        table.throughput_decreased = Some(now);
+    }
+    table.throughput = wanted;
+    Ok(())
+}
+
+fn record_class(table: &mut TableDefinition, class: api::TableClass, now: Millis) {
+    let standard = api::TableClass::Standard.as_str();
+    if table.class.as_deref().unwrap_or(standard) != class.as_str() {
+        table.class = Some(class.as_str().to_owned());
+        table.recorded.insert(CLASS_CHANGED.to_owned(), json!(now.0));
+    }
+}
+
+fn encryption(input: &api::UpdateTableInput, table: &mut TableDefinition) -> Result<(), Error> {
+    let Some(wanted) = &input.sse_specification else { return Ok(()) };
+    match recorded_encryption(wanted) {
+        Some(recorded) => {
+            table.recorded.insert(ENCRYPTION.to_owned(), recorded);
+        }
+        None if table.recorded.contains_key(ENCRYPTION) => {
+            table.recorded.remove(ENCRYPTION);
+        }
+        None => return invalid("Table is already encrypted by default"),
+    }
+    Ok(())
+}
+
+fn stream(input: &api::UpdateTableInput, table: &TableDefinition) -> Result<Option<Change>, Error> {
+    let Some(wanted) = &input.stream_specification else { return Ok(None) };
+    match (wanted.stream_enabled, wanted.stream_view_type, table.stream) {
+        (true, _, Some(_)) => {
+            Err(Error::validation(format!("Table already has an enabled stream: TableName: {}", table.name)))
+        }
+        (true, Some(kind), None) => Ok(Some(Change::EnableStream { table: table.id, view: view(kind) })),
+        (true, None, None) => invalid("If stream is being enabled then UpdateViewType is required"),
+        (false, _, Some(_)) => Ok(Some(Change::DisableStream { table: table.id })),
+        (false, _, None) => {
+            Err(Error::validation(format!("Table has no stream to disable: TableName: {}", table.name)))
+        }
+    }
+}

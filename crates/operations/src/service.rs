@@ -1,0 +1,49 @@
+//! The operations of all APIs over one log.
+
+use std::sync::Arc;
+
+use headwater_api::dynamodb::DynamoDb;
+use headwater_api::dynamodb_streams::DynamoDbStreams;
+use headwater_api::firehose::Firehose;
+use headwater_api::kinesis::Kinesis;
+use headwater_log::Log;
+
+/// The operations; clones share the log.
+#[derive(Clone)]
+pub struct Operations {
+    pub(crate) log: Arc<Log>,
+}
+
+/// Kinesis and Firehose are not built yet: every operation answers UnknownOperationException.
+struct NotBuilt;
+
+impl Kinesis for NotBuilt {}
+
+impl Firehose for NotBuilt {}
+
+impl Operations {
+    /// The operations over an open log.
+    pub fn new(log: Arc<Log>) -> Self {
+        Self { log }
+    }
+
+    /// DynamoDB.
+    pub fn dynamodb(&self) -> Arc<dyn DynamoDb> {
+        Arc::new(self.clone())
+    }
+
+    /// DynamoDB Streams.
+    pub fn dynamodb_streams(&self) -> Arc<dyn DynamoDbStreams> {
+        Arc::new(self.clone())
+    }
+
+    /// Kinesis: nothing of it is built yet.
+    pub fn kinesis(&self) -> Arc<dyn Kinesis> {
+        Arc::new(NotBuilt)
+    }
+
+    /// Firehose: nothing of it is built yet.
+    pub fn firehose(&self) -> Arc<dyn Firehose> {
+        Arc::new(NotBuilt)
+    }
+}

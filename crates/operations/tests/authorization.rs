@@ -1,0 +1,122 @@
+//! No operation looks anything up, or answers, before it has asked whether the caller may.
+
+#[allow(dead_code)]
+mod memory;
+#[allow(dead_code)]
+mod replay;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use headwater_api::{Access, Authorizer, Error, Principal, codes, dynamodb, dynamodb_streams};
+
+use memory::InProcess;
+
+/// Writes down what was asked, and refuses once it is told to.
+#[derive(Default)]
+struct Recorder {
+    refusing: AtomicBool,
+    asked: Mutex<Vec<Access>>,
+}
+
+impl Authorizer for Recorder {
+    fn authorize(&self, _principal: &Principal, accesses: &[Access]) -> Result<(), Error> {
+        self.asked.lock().expect("no panic before").extend_from_slice(accesses);
+        if self.refusing.load(Ordering::SeqCst) { Err(Error::new(codes::ACCESS_DENIED, "no")) } else { Ok(()) }
+    }
+}
+
+const TABLE: &str = r#""TableName":"nothing-here""#;
+
+/// A request that passes every check of its form, for every operation that is built; none of its tables is there.
+fn requests(iterator: &str) -> Vec<(&'static str, String)> {
+    let schema = r#""AttributeDefinitions":[{"AttributeName":"p","AttributeType":"S"}],
+        "KeySchema":[{"AttributeName":"p","KeyType":"HASH"}],"BillingMode":"PAY_PER_REQUEST""#;
+    let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/nothing-here/stream/2026-01-01T00:00:00.000";
+    let shard = "shardId-00000000000000000000-00000000";
+    vec![
+        ("BatchGetItem", r#"{"RequestItems":{"nothing-here":{"Keys":[{"p":{"S":"a"}}]}}}"#.to_owned()),
+        ("BatchWriteItem", r#"{"RequestItems":{"nothing-here":[{"PutRequest":{"Item":{"p":{"S":"a"}}}}]}}"#.to_owned()),
+        ("CreateTable", format!("{{{TABLE},{schema}}}")),
+        ("DeleteItem", format!(r#"{{{TABLE},"Key":{{"p":{{"S":"a"}}}}}}"#)),
+        ("DeleteTable", format!("{{{TABLE}}}")),
+        ("DescribeEndpoints", "{}".to_owned()),
+        ("DescribeLimits", "{}".to_owned()),
+        ("DescribeStream", format!(r#"{{"StreamArn":"{arn}"}}"#)),
+        ("DescribeTable", format!("{{{TABLE}}}")),
+        ("GetItem", format!(r#"{{{TABLE},"Key":{{"p":{{"S":"a"}}}}}}"#)),
+        ("GetRecords", format!(r#"{{"ShardIterator":"{iterator}"}}"#)),
+        (
+            "GetShardIterator",
+            format!(r#"{{"StreamArn":"{arn}","ShardId":"{shard}","ShardIteratorType":"TRIM_HORIZON"}}"#),
+        ),
+        ("ListStreams", "{}".to_owned()),
+        ("ListTables", "{}".to_owned()),
+        ("PutItem", format!(r#"{{{TABLE},"Item":{{"p":{{"S":"a"}}}}}}"#)),
+        (
+            "Query",
+            format!(
+                r#"{{{TABLE},"KeyConditionExpression":"p = :p","ExpressionAttributeValues":{{":p":{{"S":"a"}}}}}}"#
+            ),
+        ),
+        ("Scan", format!("{{{TABLE}}}")),
+        ("UpdateItem", format!(r#"{{{TABLE},"Key":{{"p":{{"S":"a"}}}}}}"#)),
+        ("UpdateTable", format!(r#"{{{TABLE},"BillingMode":"PAY_PER_REQUEST"}}"#)),
+    ]
+}
+
+/// Operations of the model that this version does not build.
+const NOT_BUILT: usize = 42;
+
+#[test]
+fn every_operation_asks_before_it_looks_anything_up() {
+    memory::run(1, |world| async move {
+        let recorder = Arc::new(Recorder::default());
+        let target = InProcess::open(&world, recorder.clone()).await;
+        let iterator = iterator(&target).await;
+        recorder.refusing.store(true, Ordering::SeqCst);
+        let requests = requests(&iterator);
+        let known = dynamodb::OPERATIONS.len() + dynamodb_streams::OPERATIONS.len();
+        assert_eq!(requests.len() + NOT_BUILT, known, "a newly built operation needs its request here");
+        for (operation, request) in requests {
+            recorder.asked.lock().expect("no panic before").clear();
+            let refusal = target.call(operation, request.as_bytes()).await.expect_err(operation);
+            assert_eq!(refusal.name(), "AccessDeniedException", "{operation}: {refusal}");
+            let asked = recorder.asked.lock().expect("no panic before").clone();
+            let action = format!("dynamodb:{operation}");
+            assert!(!asked.is_empty() && asked.iter().all(|access| access.action == action), "{operation}: {asked:?}");
+        }
+    });
+}
+
+#[test]
+fn records_are_asked_for_by_their_streams_name() {
+    memory::run(1, |world| async move {
+        let recorder = Arc::new(Recorder::default());
+        let target = InProcess::open(&world, recorder.clone()).await;
+        let iterator = iterator(&target).await;
+        recorder.asked.lock().expect("no panic before").clear();
+        target.call("GetRecords", format!(r#"{{"ShardIterator":"{iterator}"}}"#).as_bytes()).await.expect("readable");
+        let asked = recorder.asked.lock().expect("no panic before").clone();
+        let stream = "arn:aws:dynamodb:us-east-1:000000000000:table/streaming/stream/";
+        assert!(asked.iter().all(|access| access.resource_arn.starts_with(stream)) && asked.len() == 1, "{asked:?}");
+    });
+}
+
+/// An iterator on a table of its own.
+async fn iterator(target: &InProcess) -> String {
+    let text = |body: &[u8], pointer: &str| {
+        let value: serde_json::Value = serde_json::from_slice(body).expect("JSON");
+        value.pointer(pointer).and_then(|value| value.as_str()).expect(pointer).to_owned()
+    };
+    let create = br#"{"TableName":"streaming","AttributeDefinitions":[{"AttributeName":"p","AttributeType":"S"}],
+        "KeySchema":[{"AttributeName":"p","KeyType":"HASH"}],"BillingMode":"PAY_PER_REQUEST",
+        "StreamSpecification":{"StreamEnabled":true,"StreamViewType":"KEYS_ONLY"}}"#;
+    let table = target.call("CreateTable", create).await.expect("a table");
+    let arn = text(&table, "/TableDescription/LatestStreamArn");
+    let stream = target.call("DescribeStream", format!(r#"{{"StreamArn":"{arn}"}}"#).as_bytes()).await.expect("it");
+    let shard = text(&stream, "/StreamDescription/Shards/0/ShardId");
+    let request = format!(r#"{{"StreamArn":"{arn}","ShardId":"{shard}","ShardIteratorType":"TRIM_HORIZON"}}"#);
+    let answer = target.call("GetShardIterator", request.as_bytes()).await.expect("an iterator");
+    text(&answer, "/ShardIterator")
+}

@@ -1,0 +1,156 @@
+//! Every case of `cases/*.json` against the operations in this process: memory engine, log, simulated time.
+//!
+//! The files say nothing of this harness, so that they can be replayed against any endpoint.
+
+#[allow(dead_code)]
+mod memory;
+mod replay;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use memory::InProcess;
+use replay::expand::Names;
+use replay::runner::Run;
+
+/// What the operations of this version are; each must be judged by a case.
+const BUILT: [&str; 19] = [
+    "BatchGetItem",
+    "BatchWriteItem",
+    "CreateTable",
+    "DeleteItem",
+    "DeleteTable",
+    "DescribeEndpoints",
+    "DescribeLimits",
+    "DescribeStream",
+    "DescribeTable",
+    "GetItem",
+    "GetRecords",
+    "GetShardIterator",
+    "ListStreams",
+    "ListTables",
+    "PutItem",
+    "Query",
+    "Scan",
+    "UpdateItem",
+    "UpdateTable",
+];
+
+#[test]
+fn every_case_gets_the_answer_it_expects() {
+    let fixtures = read(&cases().join("fixtures/tables.json"));
+    let only = std::env::var("CASE").unwrap_or_default();
+    let (mut passed, mut failures) = (0, Vec::new());
+    let mut judged: BTreeMap<String, usize> = BTreeMap::new();
+    for file in files() {
+        let family = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+        for case in read(&file).as_array().expect("a case file is a list") {
+            let name = format!("{family}::{}", case["name"].as_str().expect("a case has a name"));
+            assert!(case["source"].as_str().is_some_and(|source| !source.is_empty()), "{name} has no source");
+            if !name.contains(&only) {
+                continue;
+            }
+            match run(case.clone(), fixtures.clone()) {
+                Ok(counts) => {
+                    passed += 1;
+                    counts.into_iter().for_each(|(operation, count)| *judged.entry(operation).or_default() += count);
+                }
+                Err(why) => failures.push(format!("{name}\n    {why}")),
+            }
+        }
+    }
+    println!("{passed} cases passed, {} failed; answers judged per operation: {judged:#?}", failures.len());
+    assert!(failures.is_empty(), "{} cases failed:\n\n{}\n", failures.len(), failures.join("\n\n"));
+    if only.is_empty() {
+        assert!(passed >= 200, "only {passed} cases were run");
+        let missing: Vec<&str> = BUILT.into_iter().filter(|operation| !judged.contains_key(*operation)).collect();
+        assert!(missing.is_empty(), "no case judges {missing:?}");
+    }
+}
+
+/// A runner that cannot fail proves nothing: each expectation is bent once, and each bend must be noticed.
+#[test]
+fn every_bent_expectation_is_noticed() {
+    let fixtures = read(&cases().join("fixtures/tables.json"));
+    let (mut bent, mut unnoticed) = (0, Vec::new());
+    for file in files() {
+        for case in read(&file).as_array().expect("a case file is a list") {
+            let steps = case["steps"].as_array().expect("steps").len();
+            for at in 0..steps {
+                let mut altered = case.clone();
+                if !bend(&mut altered["steps"][at]) {
+                    continue;
+                }
+                bent += 1;
+                if run(altered, fixtures.clone()).is_ok() {
+                    unnoticed.push(format!("{} {} step {}", file.display(), case["name"], at + 1));
+                }
+            }
+        }
+    }
+    println!("{bent} expectations bent");
+    assert!(bent >= 400, "only {bent} expectations were bent");
+    assert!(unnoticed.is_empty(), "{} bends were not noticed: {unnoticed:#?}", unnoticed.len());
+}
+
+/// Makes a step expect something else; false when it expects nothing.
+fn bend(step: &mut Value) -> bool {
+    for whole in ["answer", "includes"] {
+        if let Some(members) = step.get_mut(whole).and_then(Value::as_object_mut) {
+            members.insert("Bent".to_owned(), json!("$any"));
+            return true;
+        }
+    }
+    if let Some(records) = step.get_mut("records").and_then(Value::as_array_mut) {
+        records.push(json!({ "eventName": "BENT", "dynamodb": { "Keys": { "bent": { "S": "bent" } } } }));
+        return true;
+    }
+    let Some(error) = step.get_mut("error") else { return false };
+    match error.get("message").and_then(Value::as_str) {
+        Some(text) => error["message"] = json!(format!("{text} bent")),
+        None => error["code"] = json!("BentException"),
+    }
+    true
+}
+
+/// Runs one case in a world of its own.
+fn run(case: Value, fixtures: Value) -> Result<BTreeMap<String, usize>, String> {
+    memory::run(1, move |world| async move {
+        let target = InProcess::open(&world, std::sync::Arc::new(headwater_api::AllowAll)).await;
+        let mut run = Run { target: &target, names: names("case"), judged: BTreeMap::new() };
+        run.case(&case, &fixtures).await.map(|()| run.judged)
+    })
+}
+
+fn names(table: &str) -> Names {
+    let (region, account) = (memory::REGION, memory::ACCOUNT);
+    [
+        ("table", table.to_owned()),
+        ("arn", format!("arn:aws:dynamodb:{region}:{account}:table/{table}")),
+        ("region", region.to_owned()),
+        ("account", account.to_owned()),
+        ("host", memory::HOST.to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), json!(value)))
+    .collect()
+}
+
+fn cases() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
+}
+
+fn files() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(cases()).expect("the cases are there");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("readable").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    files
+}
+
+fn read(path: &Path) -> Value {
+    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

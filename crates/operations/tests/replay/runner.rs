@@ -1,0 +1,193 @@
+//! Runs cases against a target.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use serde_json::{Value, json};
+
+use super::expand::{Names, expand};
+use super::matching::{Rule, matches, unordered};
+
+/// Where requests go.
+pub trait Target {
+    /// Sends one request; HTTP status and body come back.
+    fn send(&self, operation: &str, request: &Value) -> impl Future<Output = (u16, Value)>;
+    /// Waits a moment.
+    fn pause(&self) -> impl Future<Output = ()>;
+    /// Moves the store's clock.
+    fn advance(&self, ms: u64) -> impl Future<Output = ()>;
+    /// Splits or rolls over the case's table's first shard.
+    fn control(&self, verb: &str, table: &str) -> impl Future<Output = Result<(), String>>;
+}
+
+/// How often a short state, or a record on its way, is waited for.
+const PAUSES_MAX: usize = 100;
+
+/// One run of one case.
+pub struct Run<'t, T> {
+    pub target: &'t T,
+    pub names: Names,
+    /// Requests whose answer was judged, per operation.
+    pub judged: BTreeMap<String, usize>,
+}
+
+impl<T: Target> Run<'_, T> {
+    /// Runs a case; the error names the step.
+    pub async fn case(&mut self, case: &Value, fixtures: &Value) -> Result<(), String> {
+        for fixture in case["setup"].as_array().into_iter().flatten() {
+            let name = fixture.as_str().unwrap_or_default();
+            let request = fixtures.get(name).ok_or(format!("no fixture {name}"))?;
+            let step = json!({ "operation": "CreateTable", "request": request, "wait": "$table" });
+            self.step(&step).await.map_err(|why| format!("setup {name}: {why}"))?;
+        }
+        let steps = case["steps"].as_array().filter(|steps| !steps.is_empty()).ok_or("no steps")?;
+        for (at, step) in steps.iter().enumerate() {
+            self.step(step).await.map_err(|why| format!("step {}: {why}", at + 1))?;
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, step: &Value) -> Result<(), String> {
+        if let Some(ms) = step["advance_ms"].as_u64() {
+            self.target.advance(ms).await;
+            return Ok(());
+        }
+        if let Some(verb) = step["control"].as_str() {
+            return self.target.control(verb, self.names["table"].as_str().unwrap_or_default()).await;
+        }
+        if let Some(records) = step["records"].as_array() {
+            return self.records(records, &step["stream"]).await;
+        }
+        let operation = step["operation"].as_str().ok_or("neither an operation nor a verb")?;
+        let (status, answer) = self.send(operation, &step["request"]).await;
+        let judged = step.get("answer").or(step.get("includes")).or(step.get("error")).is_some();
+        if judged {
+            *self.judged.entry(operation.to_owned()).or_default() += 1;
+        }
+        match step.get("error") {
+            Some(expected) => self.refused(expected, status, &answer)?,
+            None if status != 200 => return Err(format!("{operation} answers {status} {answer}")),
+            None => self.answered(step, &answer)?,
+        }
+        for (name, pointer) in step["save"].as_object().into_iter().flatten() {
+            let pointer = pointer.as_str().unwrap_or_default();
+            let value = answer.pointer(pointer).ok_or(format!("nothing to save at {pointer} of {answer}"))?;
+            self.names.insert(name.clone(), value.clone());
+        }
+        match step["wait"].as_str() {
+            Some(table) => self.wait(table).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn send(&self, operation: &str, request: &Value) -> (u16, Value) {
+        self.target.send(operation, &expand(request, &self.names)).await
+    }
+
+    fn answered(&self, step: &Value, answer: &Value) -> Result<(), String> {
+        let (rule, expected) = match (step.get("answer"), step.get("includes")) {
+            (Some(expected), _) => (Rule::Whole, expected),
+            (None, Some(expected)) => (Rule::Includes, expected),
+            (None, None) => return Ok(()),
+        };
+        let (mut expected, mut answer) = (expand(expected, &self.names), answer.clone());
+        for pointer in step["unordered"].as_array().into_iter().flatten() {
+            let pointer = expand(pointer, &self.names);
+            let pointer = pointer.as_str().unwrap_or_default();
+            let take = |value: &mut Value| value.pointer_mut(pointer).map(Value::take);
+            if let (Some(Value::Array(wanted)), Some(Value::Array(found))) = (take(&mut expected), take(&mut answer)) {
+                unordered(&wanted, &found, rule, &self.names, pointer)?;
+            }
+        }
+        matches(&expected, Some(&answer), rule, &self.names, "")
+    }
+
+    fn refused(&self, expected: &Value, status: u16, answer: &Value) -> Result<(), String> {
+        let expected = expand(expected, &self.names);
+        let code = answer["__type"].as_str().and_then(|name| name.rsplit('#').next()).unwrap_or_default();
+        let message = answer.get("message").or(answer.get("Message"));
+        let wanted = expected["status"].as_u64().unwrap_or(400);
+        if expected["code"] != code || u64::from(status) != wanted {
+            return Err(format!("{wanted} {} expected, found {status} {answer}", expected["code"]));
+        }
+        if let Some(text) = expected.get("message")
+            && Some(text) != message
+        {
+            return Err(format!("text expected: {text}\n    text found:    {}", message.unwrap_or(&Value::Null)));
+        }
+        if let Some(part) = expected["contains"].as_str()
+            && !message.and_then(Value::as_str).is_some_and(|text| text.contains(part))
+        {
+            return Err(format!("{part:?} expected in {answer}"));
+        }
+        match expected.get("members") {
+            Some(members) => matches(members, Some(answer), Rule::Includes, &self.names, ""),
+            None => Ok(()),
+        }
+    }
+
+    async fn wait(&self, table: &str) -> Result<(), String> {
+        let gone = table == "gone";
+        let request = json!({ "TableName": if gone { "$table" } else { table } });
+        for _ in 0..PAUSES_MAX {
+            let (status, answer) = self.send("DescribeTable", &request).await;
+            if gone && status != 200 || !gone && answer.pointer("/Table/TableStatus") == Some(&json!("ACTIVE")) {
+                return Ok(());
+            }
+            self.target.pause().await;
+        }
+        Err(format!("{table} stays in a short state"))
+    }
+
+    async fn records(&self, expected: &[Value], stream: &Value) -> Result<(), String> {
+        let expected: Vec<Value> = expected.iter().map(|record| expand(record, &self.names)).collect();
+        let mut found = self.read_all(stream).await?;
+        for _ in 0..PAUSES_MAX {
+            if found.len() >= expected.len() {
+                break;
+            }
+            self.target.pause().await;
+            found = self.read_all(stream).await?;
+        }
+        let keys = |record: &Value| record["dynamodb"]["Keys"].to_string();
+        let mut per_item: BTreeMap<String, (Vec<Value>, Vec<Value>)> = BTreeMap::new();
+        for record in expected {
+            per_item.entry(keys(&record)).or_default().0.push(record);
+        }
+        for record in found {
+            per_item.entry(keys(&record)).or_default().1.push(record);
+        }
+        for (item, (expected, found)) in per_item {
+            let path = format!("records of {item}");
+            matches(&Value::Array(expected), Some(&Value::Array(found)), Rule::Includes, &self.names, &path)?;
+        }
+        Ok(())
+    }
+
+    /// All records of a stream, shard after shard.
+    async fn read_all(&self, stream: &Value) -> Result<Vec<Value>, String> {
+        let stream = match stream {
+            Value::Null => {
+                let (_, table) = self.send("DescribeTable", &json!({ "TableName": "$table" })).await;
+                table.pointer("/Table/LatestStreamArn").cloned().ok_or(format!("no stream: {table}"))?
+            }
+            given => expand(given, &self.names),
+        };
+        let (_, description) = self.send("DescribeStream", &json!({ "StreamArn": stream })).await;
+        let shards = description.pointer("/StreamDescription/Shards").and_then(Value::as_array);
+        let mut records = Vec::new();
+        for shard in shards.ok_or(format!("no shards: {description}"))? {
+            let request =
+                json!({ "StreamArn": stream, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON" });
+            let (_, answer) = self.send("GetShardIterator", &request).await;
+            let mut iterator = answer.get("ShardIterator").cloned();
+            while let Some(position) = iterator {
+                let (status, page) = self.send("GetRecords", &json!({ "ShardIterator": position })).await;
+                let read = page["Records"].as_array().ok_or(format!("{status} {page}"))?;
+                records.extend(read.iter().cloned());
+                iterator = page.get("NextShardIterator").filter(|_| !read.is_empty()).cloned();
+            }
+        }
+        Ok(records)
+    }
+}
