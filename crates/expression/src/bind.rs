@@ -9,6 +9,11 @@ use crate::error::{Error, Kind};
 use crate::path::{Element, Path};
 use crate::tree::{RawElement, RawPath};
 
+/// Longest name of an attribute. Unit: bytes. Source: "Service, account, and table quotas", DynamoDB developer guide.
+const ATTRIBUTE_NAME_BYTES_MAX: usize = 65_535;
+/// Longest placeholder, its sigil included. Unit: bytes. Source: the same.
+const PLACEHOLDER_BYTES_MAX: usize = 255;
+
 /// Names and values of one request, shared by all its expressions.
 #[derive(Clone, Debug, Default)]
 pub struct Substitutions {
@@ -28,8 +33,14 @@ impl Substitutions {
             if names.is_empty() {
                 return Err(Error::new("ExpressionAttributeNames must not be empty"));
             }
-            for key in names.keys() {
+            for (key, name) in names {
                 check_placeholder("ExpressionAttributeNames", '#', key)?;
+                if name.is_empty() || name.len() > ATTRIBUTE_NAME_BYTES_MAX {
+                    // unverified: the service's form for invalid values, the reason in words of ours.
+                    let reason = "Attribute names must be between 1 and 65535 bytes long";
+                    let text = format!("ExpressionAttributeNames contains invalid value: {reason} for key {key}");
+                    return Err(Error::new(text));
+                }
             }
         }
         if let Some(values) = &values {
@@ -109,7 +120,7 @@ impl Substitutions {
 fn check_placeholder(parameter: &str, sigil: char, key: &str) -> Result<(), Error> {
     let word = key.strip_prefix(sigil).unwrap_or_default();
     let is_word = !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if is_word && key.len() <= 255 {
+    if is_word && key.len() <= PLACEHOLDER_BYTES_MAX {
         return Ok(());
     }
     Err(Error::new(format!("{parameter} contains invalid key: Syntax error; key: \"{key}\"")))

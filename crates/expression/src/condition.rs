@@ -1,4 +1,6 @@
-//! Conditions and filters: binding with the rules of each operator, and evaluation.
+//! Conditions and filters: the bound tree and its evaluation. Binding, with the rules of each operator, is in `bind`.
+
+mod bind;
 
 use std::cmp::Ordering;
 
@@ -6,11 +8,10 @@ use headwater_types::AttributeValue;
 
 use crate::bind::Substitutions;
 use crate::error::{Error, Kind};
-use crate::operand::{Attributes, Operand, printed, resolve_path};
+use crate::operand::{Attributes, Operand, resolve_path};
 use crate::parser::Parser;
 use crate::path::Path;
-use crate::rules::{Mentions, needs_path, wrong_count, wrong_type};
-use crate::tree::{RawCondition, RawOperand};
+use crate::rules::Mentions;
 
 /// A comparator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,8 +73,8 @@ pub enum Condition {
     Exists(Path),
     /// Nothing lies at the path.
     NotExists(Path),
-    /// What lies there has this type code.
-    Type(Path, String),
+    /// The operand has this type code.
+    Type(Operand, String),
     /// A string or binary begins with another.
     BeginsWith(Operand, Operand),
     /// A substring, or a member of a set or list.
@@ -93,18 +94,14 @@ pub fn scalar_order(a: &AttributeValue, b: &AttributeValue) -> Option<Ordering> 
 impl Condition {
     /// Parses and binds a condition or a filter.
     ///
-    /// Errors: in the service's order: syntax, redundant parentheses, functions, reserved words, undefined names and
-    /// values, then the rules of each operator.
+    /// Errors: in the service's order: syntax, redundant parentheses, functions, reserved words; then condition by
+    /// condition undefined names and values, numbers of operands and the rules of the operator.
     pub fn parse(kind: Kind, text: &str, substitutions: &mut Substitutions) -> Result<Self, Error> {
-        let parsed = Parser::new(kind, text)?.condition()?;
-        if parsed.redundant_parentheses {
-            return Err(Error::in_expression(kind, "The expression has redundant parentheses;"));
-        }
-        let mentions = Mentions::of_condition(&parsed.condition);
+        let raw = Parser::new(kind, text)?.condition()?;
+        let mentions = Mentions::of_condition(&raw);
         mentions.check_condition_functions(kind)?;
         mentions.check_reserved(kind)?;
-        mentions.check_defined(kind, substitutions)?;
-        Binder { kind, substitutions }.condition(&parsed.condition)
+        bind::Binder { kind, substitutions }.condition(&raw)
     }
 
     /// Whether an item meets the condition. A missing attribute fails every comparison but `<>`.
@@ -123,7 +120,7 @@ impl Condition {
             }
             Self::Exists(path) => resolve_path(path, item).is_some(),
             Self::NotExists(path) => resolve_path(path, item).is_none(),
-            Self::Type(path, code) => resolve_path(path, item).is_some_and(|value| value.type_code() == code),
+            Self::Type(tested, code) => tested.resolve(item).is_some_and(|value| value.type_code() == code),
             Self::BeginsWith(whole, start) => match (whole.resolve(item), start.resolve(item)) {
                 (Some(whole), Some(start)) => begins_with(&whole, &start),
                 _ => false,
@@ -161,7 +158,8 @@ impl Condition {
                 operand(tested, visit);
                 candidates.iter().for_each(|o| operand(o, visit));
             }
-            Self::Exists(path) | Self::NotExists(path) | Self::Type(path, _) => visit(path),
+            Self::Exists(path) | Self::NotExists(path) => visit(path),
+            Self::Type(tested, _) => operand(tested, visit),
         }
     }
 }
@@ -197,170 +195,4 @@ fn contains(whole: &AttributeValue, part: &AttributeValue) -> bool {
         (AttributeValue::L(list), part) => list.contains(part),
         _ => false,
     }
-}
-
-/// Binds a raw condition whose functions, words, names and values were checked.
-pub(crate) struct Binder<'s> {
-    pub kind: Kind,
-    pub substitutions: &'s Substitutions,
-}
-
-const TYPE_CODES: [&str; 10] = ["B", "NULL", "SS", "BOOL", "L", "BS", "N", "NS", "S", "M"];
-
-impl Binder<'_> {
-    pub(crate) fn condition(&self, raw: &RawCondition) -> Result<Condition, Error> {
-        Ok(match raw {
-            RawCondition::And(a, b) => Condition::And(Box::new(self.condition(a)?), Box::new(self.condition(b)?)),
-            RawCondition::Or(a, b) => Condition::Or(Box::new(self.condition(a)?), Box::new(self.condition(b)?)),
-            RawCondition::Not(inner) => Condition::Not(Box::new(self.condition(inner)?)),
-            RawCondition::Compare(text, a, b) => self.compare(text, a, b)?,
-            RawCondition::Between(tested, lower, upper) => self.between(tested, lower, upper)?,
-            RawCondition::In(tested, candidates) => {
-                let tested = self.operand(tested)?;
-                let candidates = candidates.iter().map(|c| self.operand(c)).collect::<Result<Vec<_>, _>>()?;
-                // The documented limit is 100 operands, the tested one included.
-                if candidates.len() > 99 {
-                    return Err(wrong_count(self.kind, "IN", candidates.len() + 1));
-                }
-                for candidate in &candidates {
-                    self.distinct("IN", &tested, candidate)?;
-                }
-                Condition::In(tested, candidates)
-            }
-            RawCondition::Function { name, arguments } => self.function(name, arguments)?,
-        })
-    }
-
-    fn compare(&self, text: &str, a: &RawOperand, b: &RawOperand) -> Result<Condition, Error> {
-        let (a, b) = (self.operand(a)?, self.operand(b)?);
-        self.distinct(text, &a, &b)?;
-        let comparator = Comparator::parse(text);
-        if !matches!(comparator, Comparator::Equal | Comparator::NotEqual) {
-            [&a, &b].into_iter().try_for_each(|operand| self.ordered(text, operand))?;
-        }
-        Ok(Condition::Compare(comparator, a, b))
-    }
-
-    fn between(&self, tested: &RawOperand, lower: &RawOperand, upper: &RawOperand) -> Result<Condition, Error> {
-        let (tested, lower, upper) = (self.operand(tested)?, self.operand(lower)?, self.operand(upper)?);
-        self.distinct("BETWEEN", &tested, &lower)?;
-        self.distinct("BETWEEN", &tested, &upper)?;
-        [&tested, &lower, &upper].into_iter().try_for_each(|operand| self.ordered("BETWEEN", operand))?;
-        if let (Operand::Value(low), Operand::Value(high)) = (&lower, &upper) {
-            check_bounds(self.kind, low, high)?;
-        }
-        Ok(Condition::Between(tested, lower, upper))
-    }
-
-    /// The first operand may not be written again as another.
-    fn distinct(&self, operator: &str, first: &Operand, other: &Operand) -> Result<(), Error> {
-        match (first, other) {
-            (Operand::Path(a), Operand::Path(b)) if a == b => {
-                let text =
-                    "The first operand must be distinct from the remaining operands for this operator or function;";
-                Err(Error::in_expression(self.kind, format!("{text} operator: {operator}, first operand: {a}")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A value of the request has a type with an order.
-    fn ordered(&self, operator: &str, operand: &Operand) -> Result<(), Error> {
-        match operand {
-            Operand::Value(AttributeValue::S(_) | AttributeValue::N(_) | AttributeValue::B(_)) => Ok(()),
-            Operand::Value(value) => Err(wrong_type(self.kind, operator, value.type_code())),
-            Operand::Path(_) | Operand::Size(_) => Ok(()),
-        }
-    }
-
-    pub(crate) fn operand(&self, raw: &RawOperand) -> Result<Operand, Error> {
-        match raw {
-            RawOperand::Path(path) => Ok(Operand::Path(self.substitutions.path(self.kind, path)?)),
-            RawOperand::Value(value) => Ok(Operand::Value(self.substitutions.value(value))),
-            RawOperand::Function { name, arguments } => {
-                let [argument] = arguments.as_slice() else {
-                    return Err(wrong_count(self.kind, name, arguments.len()));
-                };
-                let inner = self.operand(argument)?;
-                match &inner {
-                    Operand::Value(v @ (AttributeValue::N(_) | AttributeValue::Bool(_) | AttributeValue::Null)) => {
-                        Err(wrong_type(self.kind, name, v.type_code()))
-                    }
-                    // size(size(a)) is the size of a number.
-                    Operand::Size(_) => Err(wrong_type(self.kind, name, "N")),
-                    Operand::Value(_) | Operand::Path(_) => Ok(Operand::Size(Box::new(inner))),
-                }
-            }
-        }
-    }
-
-    fn function(&self, name: &str, arguments: &[RawOperand]) -> Result<Condition, Error> {
-        let wanted = if name.starts_with("attribute_") && name != "attribute_type" { 1 } else { 2 };
-        if arguments.len() != wanted {
-            return Err(wrong_count(self.kind, name, arguments.len()));
-        }
-        let first = self.operand(&arguments[0])?;
-        let second = arguments.get(1).map(|argument| self.operand(argument)).transpose()?;
-        if let Some(second) = &second {
-            self.distinct(name, &first, second)?;
-        }
-        match (name, second) {
-            ("attribute_exists", None) => Ok(Condition::Exists(self.path_only(name, first)?)),
-            ("attribute_not_exists", None) => Ok(Condition::NotExists(self.path_only(name, first)?)),
-            ("attribute_type", Some(second)) => self.attribute_type(name, first, second),
-            ("begins_with", Some(second)) => {
-                for operand in [&first, &second] {
-                    match operand {
-                        Operand::Value(AttributeValue::S(_) | AttributeValue::B(_)) | Operand::Path(_) => {}
-                        Operand::Value(value) => return Err(wrong_type(self.kind, name, value.type_code())),
-                        Operand::Size(_) => return Err(wrong_type(self.kind, name, "N")),
-                    }
-                }
-                Ok(Condition::BeginsWith(first, second))
-            }
-            (_, Some(second)) => Ok(Condition::Contains(first, second)),
-            (_, None) => Err(wrong_count(self.kind, name, arguments.len())),
-        }
-    }
-
-    fn path_only(&self, function: &str, operand: Operand) -> Result<Path, Error> {
-        match operand {
-            Operand::Path(path) => Ok(path),
-            Operand::Value(_) | Operand::Size(_) => Err(needs_path(self.kind, function)),
-        }
-    }
-
-    fn attribute_type(&self, name: &str, first: Operand, second: Operand) -> Result<Condition, Error> {
-        let path = self.path_only(name, first)?;
-        match second {
-            Operand::Value(AttributeValue::S(code)) if TYPE_CODES.contains(&code.as_str()) => {
-                Ok(Condition::Type(path, code))
-            }
-            Operand::Value(AttributeValue::S(code)) => {
-                let valid = TYPE_CODES.join(",");
-                let text = format!("Invalid attribute type name found; type: {code}, valid types: {{{valid}}}");
-                Err(Error::in_expression(self.kind, text))
-            }
-            Operand::Value(value) => Err(wrong_type(self.kind, name, value.type_code())),
-            Operand::Path(_) => Err(wrong_type(self.kind, name, "{NS,SS,L,BS,N,M,B,BOOL,NULL,S}")),
-            Operand::Size(_) => Err(wrong_type(self.kind, name, "N")),
-        }
-    }
-}
-
-/// The two given bounds of a BETWEEN have one type and the right order.
-pub(crate) fn check_bounds(kind: Kind, low: &AttributeValue, high: &AttributeValue) -> Result<(), Error> {
-    let bounds = format!(
-        "lower bound operand: AttributeValue: {}, upper bound operand: AttributeValue: {}",
-        printed(low),
-        printed(high)
-    );
-    let text = match scalar_order(low, high) {
-        None => "The BETWEEN operator requires same data type for lower and upper bounds;",
-        Some(Ordering::Greater) => {
-            "The BETWEEN operator requires upper bound to be greater than or equal to lower bound;"
-        }
-        Some(Ordering::Less | Ordering::Equal) => return Ok(()),
-    };
-    Err(Error::in_expression(kind, format!("{text} {bounds}")))
 }

@@ -102,22 +102,30 @@ impl KeyCondition {
         Ok(Self { tests })
     }
 
+    /// Tests made by other means than an expression; each attribute is named once.
+    pub fn of(tests: Vec<(String, RangeCondition)>) -> Self {
+        Self { tests }
+    }
+
     /// Holds the tests against the keys of a table or index.
     ///
     /// Errors: a key element without a test, a test that is none of a key's, an operator that the partition key does not
     /// take, a value of another type than the key's.
     pub fn against(mut self, keys: &KeyNames<'_>) -> Result<KeyQuery, Error> {
+        if self.tests.len() > 2 {
+            return Err(Error::new("Conditions can be of length 1 or 2 only"));
+        }
         let Some(hash_at) = self.tests.iter().position(|(name, _)| name == keys.hash.0) else {
             return Err(Error::new(format!("Query condition missed key schema element: {}", keys.hash.0)));
         };
         let (_, hash) = self.tests.remove(hash_at);
         let range = match (self.tests.pop(), keys.range) {
             (None, _) => None,
-            (Some((name, test)), Some((key, code))) if name == key && self.tests.is_empty() => Some((test, code)),
-            (Some(_), Some((key, _))) if self.tests.is_empty() => {
+            (Some((name, test)), Some((key, code))) if name == key => Some((test, code)),
+            (Some(_), Some((key, _))) => {
                 return Err(Error::new(format!("Query condition missed key schema element: {key}")));
             }
-            (Some(_), _) => return Err(Error::new("Query key condition not supported")),
+            (Some(_), None) => return Err(Error::new("Query key condition not supported")),
         };
         let RangeCondition::Equal(hash) = hash else {
             return Err(Error::new("Query key condition not supported"));

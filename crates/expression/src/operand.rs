@@ -22,8 +22,9 @@ impl Attributes for Item {
 
 impl Attributes for StoredItem<'_> {
     fn attribute(&self, name: &str) -> Option<Cow<'_, AttributeValue>> {
-        let value = self.get(name).ok().flatten()?;
-        value.decode().ok().map(Cow::Owned)
+        // What is read from a store has passed its checksum: bytes that do not decode were never written by us.
+        let value = self.get(name).expect("a stored item decodes")?;
+        Some(Cow::Owned(value.decode().expect("a stored value decodes")))
     }
 }
 

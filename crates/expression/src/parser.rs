@@ -4,10 +4,13 @@ use headwater_types::limits::{EXPRESSION_BYTES_MAX, EXPRESSION_OPERATORS_MAX};
 
 use crate::error::{Error, Kind};
 use crate::lexer::{Class, Token, tokens};
-use crate::tree::{ParsedCondition, RawAction, RawCondition, RawElement, RawOperand, RawPath, RawUpdate, RawValue};
+use crate::tree::{RawAction, RawCondition, RawElement, RawOperand, RawPath, RawUpdate, RawValue};
 
-/// Deepest nesting of parentheses and NOTs that is followed: what the operator limit allows, with the stack bounded.
+/// Deepest nesting of parentheses that is followed, so that the stack is bounded: whatever is nested deeper has redundant
+/// parentheses or more operators than are allowed.
 const DEPTH_MAX: usize = EXPRESSION_OPERATORS_MAX + 20;
+/// Largest index of a list element. Source: unverified.
+const INDEX_MAX: usize = i32::MAX as usize;
 
 /// A parser over one expression's tokens.
 pub struct Parser<'a> {
@@ -91,9 +94,26 @@ impl<'a> Parser<'a> {
         self.operators += 1;
     }
 
+    /// The words that the kind's own grammar takes, so that they are never names in it.
+    fn keywords(&self) -> &'static [&'static str] {
+        match self.kind {
+            Kind::Update => &["SET", "REMOVE", "ADD", "DELETE"],
+            Kind::Condition | Kind::Filter | Kind::KeyCondition => &["AND", "OR", "NOT", "IN", "BETWEEN"],
+            Kind::Projection => &[],
+        }
+    }
+
+    fn is_name(&self, token: &Token<'_>) -> bool {
+        token.class == Class::Name && !self.keywords().iter().any(|keyword| token.is_keyword(keyword))
+    }
+
+    /// Nothing may follow; then come the rules that need no more than the tokens.
     fn finish(&self) -> Result<(), Error> {
         if self.peek().class != Class::End {
             return Err(self.unexpected());
+        }
+        if self.redundant {
+            return Err(Error::in_expression(self.kind, "The expression has redundant parentheses;"));
         }
         if self.operators > EXPRESSION_OPERATORS_MAX {
             let detail = format!("The expression contains too many operators; operator count: {}", self.operators);
@@ -104,7 +124,7 @@ impl<'a> Parser<'a> {
 
     fn deeper<T>(&mut self, parse: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
         if self.depth >= DEPTH_MAX {
-            return Err(self.unexpected());
+            return Err(Error::in_expression(self.kind, "The expression has redundant parentheses;"));
         }
         self.depth += 1;
         let parsed = parse(self);
@@ -113,11 +133,11 @@ impl<'a> Parser<'a> {
     }
 
     /// A whole condition, filter or key condition.
-    pub fn condition(mut self) -> Result<ParsedCondition, Error> {
+    pub fn condition(mut self) -> Result<RawCondition, Error> {
         let term = self.or()?;
         let condition = self.as_condition(term.primary)?;
         self.finish()?;
-        Ok(ParsedCondition { condition, redundant_parentheses: self.redundant })
+        Ok(condition)
     }
 
     fn as_condition(&self, primary: Primary) -> Result<RawCondition, Error> {
@@ -157,13 +177,17 @@ impl<'a> Parser<'a> {
     }
 
     fn not(&mut self) -> Result<Term, Error> {
-        if self.eat_keyword("NOT") {
+        let mut nots = 0;
+        while self.eat_keyword("NOT") {
             self.count_operator();
-            let inner = self.deeper(Self::not)?;
-            let inner = self.as_condition(inner.primary)?;
-            return Ok(Term::of(RawCondition::Not(Box::new(inner))));
+            nots += 1;
         }
-        self.comparison()
+        let inner = self.comparison()?;
+        if nots == 0 {
+            return Ok(inner);
+        }
+        let inner = self.as_condition(inner.primary)?;
+        Ok(Term::of((0..nots).fold(inner, |inner, _| RawCondition::Not(Box::new(inner)))))
     }
 
     fn comparison(&mut self) -> Result<Term, Error> {
@@ -205,23 +229,40 @@ impl<'a> Parser<'a> {
         self.expect(")")?;
         // One pair around one thing is fine, a second pair around the same thing is not.
         self.redundant |= inner.parenthesised;
-        Ok(Term { parenthesised: true, ..inner })
+        match inner.primary {
+            Primary::Operand(RawOperand::Path(path)) if self.path_goes_on() => {
+                let path = RawOperand::Path(self.rest_of_path(path)?);
+                Ok(Term { primary: Primary::Operand(path), parenthesised: false })
+            }
+            primary => Ok(Term { primary, parenthesised: true }),
+        }
     }
 
     fn operand(&mut self) -> Result<RawOperand, Error> {
-        if self.eat("(") {
-            let inner_parenthesised = self.peek().is("(");
-            let inner = self.deeper(Self::operand)?;
-            self.redundant |= inner_parenthesised;
-            self.expect(")")?;
-            return Ok(inner);
+        Ok(self.grouped_operand()?.0)
+    }
+
+    /// An operand, and whether parentheses of its own stand around it.
+    fn grouped_operand(&mut self) -> Result<(RawOperand, bool), Error> {
+        if !self.eat("(") {
+            return Ok((self.bare_operand()?, false));
         }
+        let (inner, parenthesised) = self.deeper(Self::grouped_operand)?;
+        self.expect(")")?;
+        self.redundant |= parenthesised;
+        match inner {
+            RawOperand::Path(path) if self.path_goes_on() => Ok((RawOperand::Path(self.rest_of_path(path)?), false)),
+            inner => Ok((inner, true)),
+        }
+    }
+
+    fn bare_operand(&mut self) -> Result<RawOperand, Error> {
         let token = self.peek();
         if token.class == Class::ValueRef {
             self.next();
             return Ok(RawOperand::Value(token.text.to_owned()));
         }
-        if token.class == Class::Name && self.tokens.get(self.at + 1).is_some_and(|next| next.is("(")) {
+        if self.is_name(&token) && self.tokens.get(self.at + 1).is_some_and(|next| next.is("(")) {
             self.at += 2;
             let arguments = self.deeper(Self::list)?;
             return Ok(RawOperand::Function { name: token.text.to_owned(), arguments });
@@ -240,15 +281,20 @@ impl<'a> Parser<'a> {
     }
 
     fn path(&mut self) -> Result<RawPath, Error> {
-        let mut path = vec![self.name()?];
+        let first = self.name()?;
+        self.rest_of_path(vec![first])
+    }
+
+    fn path_goes_on(&self) -> bool {
+        self.peek().is(".") || self.peek().is("[")
+    }
+
+    fn rest_of_path(&mut self, mut path: RawPath) -> Result<RawPath, Error> {
         loop {
             if self.eat(".") {
                 path.push(self.name()?);
             } else if self.eat("[") {
-                let token = self.peek();
-                let Ok(index) = token.text.parse::<usize>() else { return Err(self.unexpected()) };
-                self.next();
-                path.push(RawElement::Index(index));
+                path.push(self.index()?);
                 self.expect("]")?;
             } else {
                 return Ok(path);
@@ -256,12 +302,27 @@ impl<'a> Parser<'a> {
         }
     }
 
+    fn index(&mut self) -> Result<RawElement, Error> {
+        let token = self.peek();
+        if token.class != Class::Index {
+            return Err(self.unexpected());
+        }
+        self.next();
+        match token.text.parse::<usize>() {
+            Ok(index) if index <= INDEX_MAX => Ok(RawElement::Index(index)),
+            _ => {
+                let text = format!("List index is not within the allowable range; index: [{}]", token.text);
+                Err(Error::in_expression(self.kind, text))
+            }
+        }
+    }
+
     fn name(&mut self) -> Result<RawElement, Error> {
         let token = self.peek();
         let element = match token.class {
-            Class::Name => RawElement::Name(token.text.to_owned()),
+            Class::Name if self.is_name(&token) => RawElement::Name(token.text.to_owned()),
             Class::NameRef => RawElement::Ref(token.text.to_owned()),
-            Class::ValueRef | Class::Index | Class::Symbol | Class::Garbage | Class::End => {
+            Class::Name | Class::ValueRef | Class::Index | Class::Symbol | Class::Garbage | Class::End => {
                 return Err(self.unexpected());
             }
         };
@@ -310,17 +371,7 @@ impl<'a> Parser<'a> {
         match section {
             "SET" => {
                 self.expect("=")?;
-                let left = self.operand()?;
-                let sign = ['+', '-'].into_iter().find(|sign| self.peek().is(sign.encode_utf8(&mut [0; 4])));
-                let right = match sign {
-                    Some(sign) => {
-                        self.next();
-                        self.count_operator();
-                        Some((sign, self.operand()?))
-                    }
-                    None => None,
-                };
-                Ok(RawAction::Set(path, RawValue { left, right }))
+                Ok(RawAction::Set(path, self.value()?.0))
             }
             "REMOVE" => Ok(RawAction::Remove(path)),
             _ => {
@@ -332,6 +383,31 @@ impl<'a> Parser<'a> {
                 Ok(if section == "ADD" { RawAction::Add(path, operand) } else { RawAction::Delete(path, operand) })
             }
         }
+    }
+
+    /// The right side of a SET, and whether parentheses of its own stand around it.
+    fn value(&mut self) -> Result<(RawValue, bool), Error> {
+        let (left, parenthesised) = if self.eat("(") {
+            let (inner, again) = self.deeper(Self::value)?;
+            self.expect(")")?;
+            self.redundant |= again;
+            match inner {
+                RawValue { left: RawOperand::Path(path), right: None } if self.path_goes_on() => {
+                    (RawOperand::Path(self.rest_of_path(path)?), false)
+                }
+                RawValue { left, right: None } => (left, true),
+                sum => return Ok((sum, true)),
+            }
+        } else {
+            (self.bare_operand()?, false)
+        };
+        let Some(sign) = ['+', '-'].into_iter().find(|sign| self.peek().is(sign.encode_utf8(&mut [0; 4]))) else {
+            return Ok((RawValue { left, right: None }, parenthesised));
+        };
+        self.next();
+        self.count_operator();
+        let right = Some((sign, self.operand()?));
+        Ok((RawValue { left, right }, false))
     }
 }
 

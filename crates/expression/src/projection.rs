@@ -32,7 +32,7 @@ impl Projection {
         let raw = Parser::new(kind, text)?.projection()?;
         let mentions = Mentions::of_paths(&raw);
         mentions.check_reserved(kind)?;
-        mentions.check_defined(kind, substitutions)?;
+        mentions.check_names_then_values(kind, substitutions)?;
         let paths = raw.iter().map(|path| substitutions.path(kind, path)).collect::<Result<Vec<_>, _>>()?;
         check_apart(kind, &paths)?;
         Ok(Self::of(paths))

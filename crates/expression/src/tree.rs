@@ -67,10 +67,3 @@ pub struct RawUpdate {
     pub actions: Vec<RawAction>,
     pub repeated: Option<&'static str>,
 }
-
-/// A condition and what the parser noticed beside it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ParsedCondition {
-    pub condition: RawCondition,
-    pub redundant_parentheses: bool,
-}

@@ -1,4 +1,4 @@
-//! Updates: binding with the rules of each clause. What they do to an item stands in [`apply`].
+//! Updates: binding with the rules of each clause. What they do to an item stands in `apply`.
 
 mod apply;
 
@@ -66,12 +66,12 @@ impl Update {
         let raw = Parser::new(KIND, text)?.update()?;
         let mentions = Mentions::of_update(&raw);
         mentions.check_reserved(KIND)?;
-        mentions.check_known(KIND, &["if_not_exists", "list_append"])?;
+        mentions.check_update_functions(KIND)?;
         if let Some(section) = raw.repeated {
             let text = format!("The \"{section}\" section can only be used once in an update expression;");
             return Err(Error::in_expression(KIND, text));
         }
-        mentions.check_defined(KIND, substitutions)?;
+        mentions.check_names_then_values(KIND, substitutions)?;
         let target = |action: &RawAction| match action {
             RawAction::Set(path, _)
             | RawAction::Remove(path)
@@ -169,13 +169,11 @@ fn bind_value(raw: &RawValue, substitutions: &Substitutions) -> Result<Value, Er
     let right = bind_term(right, substitutions, false)?;
     let operator = if *sign == '+' { "+" } else { "-" };
     for term in [&left, &right] {
-        let given = match term {
-            Term::Value(value) => Some(value.type_code()).filter(|code| *code != "N"),
-            Term::ListAppend(..) => Some("L"),
-            Term::Path(_) | Term::IfNotExists(..) => None,
-        };
-        if let Some(code) = given {
-            return Err(wrong_type(KIND, operator, code));
+        // Only values are judged here: what a function gives is judged when it is known.
+        if let Term::Value(value) = term
+            && !matches!(value, AttributeValue::N(_))
+        {
+            return Err(wrong_type(KIND, operator, value.type_code()));
         }
     }
     Ok(if *sign == '+' { Value::Plus(left, right) } else { Value::Minus(left, right) })
@@ -199,10 +197,10 @@ fn bind_term(raw: &RawOperand, substitutions: &Substitutions, in_list_append: bo
     }
     let (first, second) = (bind_term(first, substitutions, true)?, bind_term(second, substitutions, true)?);
     for term in [&first, &second] {
-        if let Term::Value(value) = term {
-            if !matches!(value, AttributeValue::L(_)) {
-                return Err(wrong_type(KIND, name, value.type_code()));
-            }
+        if let Term::Value(value) = term
+            && !matches!(value, AttributeValue::L(_))
+        {
+            return Err(wrong_type(KIND, name, value.type_code()));
         }
     }
     Ok(Term::ListAppend(Box::new(first), Box::new(second)))

@@ -1,5 +1,6 @@
-//! What an update does to an item: every right side reads the item as it was, then all places are written.
+//! What an update does to an item: every action reads the item as it was, then all places are written.
 
+use headwater_types::limits::NESTING_LEVELS_MAX;
 use headwater_types::{AttributeValue, Item, Number};
 
 use super::{Action, Term, Update, Value};
@@ -12,47 +13,45 @@ impl Update {
     ///
     /// Shape:  `old` is the item as stored, or only its key when there was none (`existed` false).
     /// Errors: a missing attribute on a right side, a value of a wrong type, a place whose parent is missing, a sum out
-    ///         of range.
+    ///         of range, a value nested too deeply.
     /// Source: "Update expressions", developer guide; Alternator test_update_expression.
     pub fn apply(&self, old: &Item, existed: bool) -> Result<Item, Error> {
-        let mut sets = Vec::new();
-        for action in self.actions() {
-            if let Action::Set(path, value) = action {
-                sets.push((path, value.evaluate(old)?));
-            }
-        }
-        // Elements beyond a list's end are appended in order of their indexes.
-        sets.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let mut new = old.clone();
-        for (path, value) in sets {
-            set(&mut new, path, value)?;
-        }
-        let mut removals = Vec::new();
+        let (mut writes, mut removals) = (Vec::new(), Vec::new());
         for action in self.actions() {
             match action {
-                Action::Set(..) => {}
-                Action::Add(path, value) => {
-                    let sum = add(current(&new, path), value)?;
-                    set(&mut new, path, sum)?;
-                }
-                Action::Delete(path, value) => match delete(current(&new, path), value)? {
-                    Deleted::Nothing if existed => parent_exists(&new, path)?,
+                Action::Set(path, value) => writes.push((path, value.evaluate(old)?)),
+                Action::Add(path, value) => writes.push((path, add(current(old, path), value)?)),
+                Action::Delete(path, value) => match delete(current(old, path), value)? {
+                    Deleted::Nothing if existed => parent_exists(old, path)?,
                     Deleted::Nothing => {}
-                    Deleted::Some(rest) => set(&mut new, path, rest)?,
+                    Deleted::Some(rest) => writes.push((path, rest)),
                     Deleted::All => removals.push(path),
                 },
-                Action::Remove(path) => {
-                    if existed {
-                        parent_exists(old, path)?;
+                Action::Remove(path) if existed => {
+                    parent_exists(old, path)?;
+                    // An index beyond the end means nothing, even when a SET puts an element there.
+                    if current(old, path).is_some() {
                         removals.push(path);
                     }
                 }
+                Action::Remove(_) => {}
             }
+        }
+        // Elements beyond a list's end are appended in order of their indexes.
+        writes.sort_by_key(|(path, _)| *path);
+        let mut new = old.clone();
+        for (path, value) in writes {
+            set(&mut new, path, value)?;
         }
         // From the back, so that indexes go on meaning the old list.
         removals.sort();
         for path in removals.into_iter().rev() {
             remove(&mut new, path);
+        }
+        for path in self.targets() {
+            if new.get(path.top()).is_some_and(|value| value.depth() > NESTING_LEVELS_MAX) {
+                return Err(Error::new("Nesting Levels have exceeded supported limits"));
+            }
         }
         Ok(new)
     }
