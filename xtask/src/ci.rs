@@ -40,7 +40,9 @@ pub fn run(root: &Path) -> Result<()> {
     let environment = lanes.beside("python environment", |root, _| python::environment(root).map(drop));
     lanes.lane("tidy", tidy::run)?;
     lanes.lane("codegen is current", codegen_current)?;
-    lanes.lane("clippy", |root| cargo(root, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    lanes.lane("clippy", |root| {
+        cargo(root, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
+    })?;
     lanes.lane("build tests", |root| cargo(root, &["test", "--workspace", "--locked", "--no-run"]))?;
     lanes.join(environment)?;
     let sdk = lanes.beside("python SDK, CLI, real data", python_sdk);

@@ -32,7 +32,7 @@ class Server:
     def __init__(self, *flags, data_dir=None):
         self.flags = list(flags)
         self.own_dir = None
-        if data_dir is None and "--in-memory" not in flags:
+        if data_dir is None and "--in-memory" not in flags:  # "" means that the test says it otherwise
             self.own_dir = tempfile.TemporaryDirectory(prefix="headwater-test-")
             data_dir = os.path.join(self.own_dir.name, "data")
         self.data_dir = data_dir

@@ -4,14 +4,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use aws_sdk_dynamodb::client::Waiters;
+use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, KeysAndAttributes, PutRequest,
     ReturnValue, ReturnValuesOnConditionCheckFailure, ScalarAttributeType, StreamSpecification, StreamViewType,
     TableStatus, WriteRequest,
 };
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodbstreams::types::{AttributeValue as StreamValue, OperationType, Record, ShardIteratorType};
 use headwater_server::{Config, RunningServer, start_in_process};
 
@@ -25,7 +24,7 @@ async fn endpoint() -> Endpoint {
     let server = start_in_process(Config::for_test()).await.expect("the server starts");
     let url = format!("http://{}", server.addresses().dynamodb);
     let http = aws_smithy_http_client::Builder::new().build_http();
-    let credentials = Credentials::for_tests();
+    let credentials = Credentials::new("anyone", "anything", None, None, "test");
     let dynamodb = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .endpoint_url(&url)
@@ -61,7 +60,9 @@ impl Endpoint {
         let definition = |name: &str, kind| {
             AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().expect("complete")
         };
-        let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect("complete");
+        let key = |name: &str, kind| {
+            KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect("complete")
+        };
         self.dynamodb
             .create_table()
             .table_name(name)
@@ -80,16 +81,26 @@ impl Endpoint {
             .send()
             .await
             .expect("CreateTable");
-        self.dynamodb
-            .wait_until_table_exists()
-            .table_name(name)
-            .wait(std::time::Duration::from_secs(30))
-            .await
-            .expect("the table becomes ACTIVE");
+        self.until(name, |status| status == Some(TableStatus::Active)).await;
         let table = self.dynamodb.describe_table().table_name(name).send().await.expect("DescribeTable").table;
         let table = table.expect("a description");
         assert_eq!(table.table_status(), Some(&TableStatus::Active));
         table.latest_stream_arn().expect("a stream").to_owned()
+    }
+
+    /// Describes the table until its status (none: not found) is as wanted. The SDK's own waiters pause for 20 s.
+    async fn until(&self, name: &str, wanted: impl Fn(Option<TableStatus>) -> bool) {
+        for _ in 0..10_000 {
+            let status = match self.dynamodb.describe_table().table_name(name).send().await {
+                Ok(answer) => answer.table.and_then(|table| table.table_status),
+                Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => None,
+                Err(error) => panic!("{error:?}"),
+            };
+            if wanted(status) {
+                return;
+            }
+        }
+        panic!("{name} never reached the wanted state");
     }
 
     /// Every record of the stream, shard by shard.
@@ -220,11 +231,6 @@ async fn batches_paginators_and_refusals() {
     assert!(missing.into_service_error().is_resource_not_found_exception());
     let again = client.delete_table().table_name("batches").send().await.expect("DeleteTable");
     assert_eq!(again.table_description.and_then(|t| t.table_status), Some(TableStatus::Deleting));
-    client
-        .wait_until_table_not_exists()
-        .table_name("batches")
-        .wait(std::time::Duration::from_secs(30))
-        .await
-        .expect("the table goes");
+    endpoint.until("batches", |status| status.is_none()).await;
     endpoint.server.stop().await.expect("a graceful stop");
 }
