@@ -7,7 +7,9 @@
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub mod contract;
+pub mod embedded;
 pub mod error;
+pub mod files;
 pub mod keyspace;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;

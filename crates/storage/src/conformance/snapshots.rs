@@ -1,6 +1,7 @@
 //! Snapshots: stable, whole, in order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use headwater_types::{SequenceNumber, ShardUid};
 
@@ -97,9 +98,12 @@ pub(super) async fn a_group_is_seen_whole_or_not_at_all(bench: &Bench) {
                 bench.batch(plans.collect())
             })
             .collect();
+        let runtime = bench.runtime.clone();
         bench.runtime.spawn(async move {
             for batch in batches {
                 cell.commit(batch).await.expect("the batch has outcomes");
+                // An engine may commit without ever waiting: the reader gets its turn all the same.
+                runtime.sleep(Duration::from_micros(1)).await;
             }
         })
     };
