@@ -55,10 +55,10 @@ impl Command for Write {
 impl Write {
     /// The item after the write; equal to `old` when nothing changes.
     fn new_row(&self, old: Option<&Row>) -> Result<Option<Row>, Refusal> {
-        if let Some(condition) = &self.condition {
-            if !holds(condition, old)? {
-                return Err(Refusal::ConditionFailed { old: old.cloned() });
-            }
+        if let Some(condition) = &self.condition
+            && !holds(condition, old)?
+        {
+            return Err(Refusal::ConditionFailed { old: old.cloned() });
         }
         match &self.change {
             Change::Put(row) if row.size_bytes() > ITEM_SIZE_BYTES_MAX => Err(Refusal::ItemTooLarge { update: false }),

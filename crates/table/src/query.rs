@@ -200,10 +200,10 @@ fn page(
 
 impl Page {
     fn take(&mut self, row: &Row, shown: &Shown) -> Result<(), ReadError> {
-        if let Some(filter) = &shown.filter {
-            if !filter.evaluate(&row.stored()?) {
-                return Ok(());
-            }
+        if let Some(filter) = &shown.filter
+            && !filter.evaluate(&row.stored()?)
+        {
+            return Ok(());
         }
         self.count += 1;
         if !shown.count_only {

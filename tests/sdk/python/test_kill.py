@@ -37,8 +37,8 @@ class Counter(threading.Thread):
             answer = self.client.update_item(
                 TableName=self.table,
                 Key={"pk": {"S": f"{self.number}-{key}"}},
-                UpdateExpression="ADD n :one SET pad = :pad",
-                ExpressionAttributeValues={":one": {"N": "1"}, ":pad": {"S": "x" * self.random.randrange(2_000)}},
+                UpdateExpression="ADD n :one SET filler = :filler",
+                ExpressionAttributeValues={":one": {"N": "1"}, ":filler": {"S": "x" * self.random.randrange(2_000)}},
                 ReturnValues="UPDATED_NEW",
             )
         except TRANSIENT:

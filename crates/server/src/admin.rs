@@ -1,0 +1,128 @@
+//! Health, readiness and metrics over HTTP, apart from the APIs' addresses.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use headwater_log::Log;
+use headwater_types::Runtime;
+use headwater_wire::Metrics;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{HOST, HeaderValue, ORIGIN};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+
+use crate::store::OpenStore;
+
+/// What the pages show.
+#[derive(Clone)]
+pub struct State {
+    pub ready: Arc<AtomicBool>,
+    pub metrics: Arc<Metrics>,
+    pub log: Arc<Log>,
+    pub store: OpenStore,
+}
+
+/// Serves until `stop` ends.
+pub async fn serve(listener: TcpListener, state: State, runtime: Runtime, stop: impl Future<Output = ()> + Send) {
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut stop => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else { continue };
+        let state = state.clone();
+        // The page's task answers and ends by itself; nobody waits for it.
+        drop(runtime.spawn(async move {
+            let service = service_fn(move |request| {
+                let answer = page(&state, &request);
+                async move { Ok::<_, Infallible>(answer) }
+            });
+            let _ =
+                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+        }));
+    }
+}
+
+fn page(state: &State, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if !is_local(request) {
+        // A page of some other site must not read metrics through a browser (DNS rebinding included).
+        return answer(StatusCode::FORBIDDEN, "foreign Host or Origin\n".to_owned());
+    }
+    if request.method() != Method::GET {
+        return answer(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".to_owned());
+    }
+    match request.uri().path() {
+        "/healthz" => answer(StatusCode::OK, "ok\n".to_owned()),
+        "/readyz" if state.ready.load(Ordering::Acquire) => answer(StatusCode::OK, "ready\n".to_owned()),
+        "/readyz" => answer(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned()),
+        "/metrics" => answer(StatusCode::OK, metrics(state)),
+        _ => answer(StatusCode::NOT_FOUND, "/healthz, /readyz, /metrics\n".to_owned()),
+    }
+}
+
+fn answer(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    response.headers_mut().insert("content-type", HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// True when Host, and Origin if there is one, name this machine by a literal address or as localhost.
+fn is_local(request: &Request<Incoming>) -> bool {
+    let text = |value: &HeaderValue| value.to_str().map(str::to_owned).unwrap_or_default();
+    let host = request.headers().get(HOST).map(text).unwrap_or_default();
+    let origin = request.headers().get(ORIGIN).map(text);
+    let origin_host = origin.as_deref().map(|origin| origin.split_once("://").map_or("", |(_, host)| host));
+    names_this_machine(&host) && origin_host.is_none_or(names_this_machine)
+}
+
+fn names_this_machine(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok()
+}
+
+fn metrics(state: &State) -> String {
+    let mut text = String::new();
+    state.metrics.render(&mut text);
+    let (stats, files) = (state.store.cell.stats(), state.store.file_use());
+    let tables = state.log.catalog().map_or(0, |catalog| catalog.all_tables().count());
+    for (name, kind, help, value) in [
+        ("headwater_tables", "gauge", "Tables of all accounts and Regions.", tables as u64),
+        ("headwater_commit_groups_total", "counter", "Groups committed.", stats.groups),
+        ("headwater_commit_plans_total", "counter", "Plans committed.", stats.plans),
+        ("headwater_log_syncs_total", "counter", "Syncs of log files.", stats.syncs),
+        ("headwater_log_written_bytes_total", "counter", "Bytes appended to log files.", stats.log_bytes_written),
+        ("headwater_log_disk_bytes", "gauge", "Bytes of log files on disk.", stats.log_bytes_on_disk),
+        ("headwater_file_calls_total", "counter", "Calls on files.", files.calls),
+        ("headwater_file_written_bytes_total", "counter", "Bytes written to files.", files.bytes_written),
+    ] {
+        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_this_machine;
+
+    #[test]
+    fn only_literal_addresses_and_localhost_are_local() {
+        for local in ["localhost", "localhost:8001", "127.0.0.1:8001", "[::1]:8001", "10.1.2.3"] {
+            assert!(names_this_machine(local), "{local}");
+        }
+        for foreign in ["", "example.org", "localhost.example.org:8001", "evil"] {
+            assert!(!names_this_machine(foreign), "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Start and stop, in one place.
+//!
+//! ```text
+//! start: store (recovered) → log → operations → listeners bound → admin → ready
+//! stop:  not ready → listeners end, running requests are answered → audit → log and store → admin
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use headwater_api::Api;
+use headwater_log::Log;
+use headwater_operations::Operations;
+use headwater_types::runtime::tokio_runtime;
+use headwater_types::{BoxFuture, Clock, Millis, Runtime};
+use headwater_wire::{Accounts, ApiSet, Credentials, Parts, Server, Services, Sink};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::admin;
+use crate::config::{Admin, Audit, Config};
+use crate::store::{self, FileUse, OpenStore};
+
+/// How long CREATING and the like are shown: long enough to be seen, short enough for tests. Source: ours.
+const SHORT_STATES: Duration = Duration::from_millis(50);
+
+/// Where a server listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// DynamoDB, and every other API without an address of its own.
+    pub dynamodb: SocketAddr,
+    /// DynamoDB Streams.
+    pub streams: SocketAddr,
+    /// Kinesis.
+    pub kinesis: SocketAddr,
+    /// Firehose.
+    pub firehose: SocketAddr,
+    /// Health, readiness and metrics.
+    pub admin: Option<SocketAddr>,
+}
+
+/// A server that runs until it is stopped; dropping it ends it as a crash would, which loses nothing acknowledged.
+pub struct RunningServer {
+    addresses: Addresses,
+    clock: Clock,
+    ready: Arc<AtomicBool>,
+    stop: watch::Sender<bool>,
+    stop_admin: watch::Sender<bool>,
+    listeners: Vec<BoxFuture<'static, ()>>,
+    admin: Option<BoxFuture<'static, ()>>,
+    audit: headwater_wire::Audit,
+    log: Arc<Log>,
+    store: OpenStore,
+}
+
+/// Starts a server on the current tokio runtime.
+///
+/// Errors: the store cannot be opened (another process has it, another format, corrupt), an address is taken, the
+///         credentials cannot be read.
+pub async fn start_in_process(config: Config) -> Result<RunningServer> {
+    let runtime = tokio_runtime::on(tokio::runtime::Handle::current());
+    let clock = Clock::new(runtime.clone(), Millis(0));
+    let credentials = credentials(&config)?;
+    let store = store::open(&config, &runtime, &clock).await?;
+    let settings = headwater_log::Settings { short_states: SHORT_STATES, ..headwater_log::Settings::default() };
+    let log =
+        Log::open(store.cell.clone(), runtime.clone(), clock.clone(), settings).await.context("opening the log")?;
+    let operations = Operations::new(log.clone());
+    let services = Services {
+        dynamodb: operations.dynamodb(),
+        streams: operations.dynamodb_streams(),
+        kinesis: operations.kinesis(),
+        firehose: operations.firehose(),
+    };
+    let mut parts = Parts::new(services, runtime.clone(), clock.clone());
+    parts.credentials = credentials;
+    // An eighth of the memory may be bodies on their way.
+    parts.settings.bodies_bytes_max = usize::try_from(config.memory_bytes / 8).unwrap_or(usize::MAX).max(64 << 20);
+    parts.audit = headwater_wire::Audit::start(&sink(&config.audit), &runtime, &clock, &parts.metrics)
+        .context("opening the audit log")?;
+    let (audit, metrics) = (parts.audit.clone(), parts.metrics.clone());
+    let server = Server::new(parts);
+
+    let (stop, stopped) = watch::channel(false);
+    let (stop_admin, admin_stopped) = watch::channel(false);
+    let (mut addresses, listeners) = listen(&config, &server, &runtime, &stopped).await?;
+    let ready = Arc::new(AtomicBool::new(true));
+    let state = admin::State { ready: ready.clone(), metrics, log: log.clone(), store: store.clone() };
+    let admin = match admin_address(&config, addresses.dynamodb) {
+        None => None,
+        Some(address) => {
+            let listener = bind(address).await.context("the admin address")?;
+            addresses.admin = Some(listener.local_addr()?);
+            let serving = admin::serve(listener, state, runtime.clone(), ended(admin_stopped));
+            Some(done(runtime.spawn(serving)))
+        }
+    };
+    Ok(RunningServer { addresses, clock, ready, stop, stop_admin, listeners, admin, audit, log, store })
+}
+
+impl RunningServer {
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Its clock: a test may move store time.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// What its store found at start, in words; nothing in memory.
+    pub fn recovered(&self) -> Option<&str> {
+        self.store.recovered.as_deref()
+    }
+
+    /// What its store has asked of files so far; nothing in memory.
+    pub fn file_use(&self) -> FileUse {
+        self.store.file_use()
+    }
+
+    /// Stops accepting, answers what runs, syncs and releases the store.
+    pub async fn stop(self) -> Result<()> {
+        self.ready.store(false, Ordering::Release);
+        self.stop.send_replace(true);
+        for listener in self.listeners {
+            listener.await;
+        }
+        self.audit.close().await;
+        let closed = self.log.close().await;
+        self.stop_admin.send_replace(true);
+        if let Some(admin) = self.admin {
+            admin.await;
+        }
+        closed.context("closing the store")
+    }
+}
+
+fn credentials(config: &Config) -> Result<Credentials> {
+    match &config.credentials {
+        Some(file) => Credentials::from_file(file).with_context(|| format!("--credentials {}", file.display())),
+        None => {
+            let accounts = Accounts { by_key: config.accounts.clone(), other: config.account.clone() };
+            Credentials::open(accounts).context("--account")
+        }
+    }
+}
+
+fn sink(audit: &Audit) -> Sink {
+    match audit {
+        Audit::Off => Sink::Off,
+        Audit::Stderr => Sink::Stderr,
+        Audit::File(path) => Sink::file(path.clone()),
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))
+}
+
+/// Binds every address before any is served, so that a failed start serves nothing.
+async fn listen(
+    config: &Config,
+    server: &Server,
+    runtime: &Runtime,
+    stopped: &watch::Receiver<bool>,
+) -> Result<(Addresses, Vec<BoxFuture<'static, ()>>)> {
+    let main = bind(config.listen).await?;
+    let address = main.local_addr()?;
+    let mut addresses =
+        Addresses { dynamodb: address, streams: address, kinesis: address, firehose: address, admin: None };
+    let mut bound = vec![(main, ApiSet::ALL)];
+    for (own, api, place) in [
+        (config.listen_streams, Api::DynamoDbStreams, &mut addresses.streams),
+        (config.listen_kinesis, Api::Kinesis, &mut addresses.kinesis),
+        (config.listen_firehose, Api::Firehose, &mut addresses.firehose),
+    ] {
+        if let Some(own) = own {
+            let listener = bind(own).await?;
+            *place = listener.local_addr()?;
+            bound.push((listener, ApiSet::only(api)));
+        }
+    }
+    let serve = |(listener, apis): (TcpListener, ApiSet)| {
+        let (server, stopped) = (server.clone(), stopped.clone());
+        done(runtime.spawn(async move { server.serve(listener, apis, ended(stopped)).await }))
+    };
+    Ok((addresses, bound.into_iter().map(serve).collect()))
+}
+
+fn admin_address(config: &Config, api: SocketAddr) -> Option<SocketAddr> {
+    match config.admin {
+        Admin::Off => None,
+        Admin::At(address) => Some(address),
+        // A drawn port says nothing about its neighbour: draw again.
+        Admin::NextPort if config.listen.port() == 0 => Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        Admin::NextPort => Some(SocketAddr::from(([127, 0, 0, 1], api.port().wrapping_add(1)))),
+    }
+}
+
+/// Ends when stopping begins, or when whoever could stop is gone.
+async fn ended(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// A task's end, whatever it came to: a panic in it is logged where it happens.
+fn done<T: Send + 'static>(
+    task: impl Future<Output = Result<T, headwater_types::runtime::Lost>> + Send + 'static,
+) -> BoxFuture<'static, ()> {
+    Box::pin(async move { drop(task.await) })
+}

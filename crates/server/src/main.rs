@@ -1,0 +1,99 @@
+//! The `headwater` command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use headwater_server::{Config, Options, RunningServer, Store, start_in_process};
+
+/// DynamoDB and DynamoDB Streams on your own machine.
+#[derive(Parser)]
+#[command(name = "headwater", version)]
+struct Arguments {
+    /// A TOML file of the options below, dashes written as underscores; flags and environment win over it
+    #[arg(long, value_name = "FILE", env = "HEADWATER_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HEADWATER_LOG").unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("headwater: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the time to readiness is a person's, not the store's")]
+fn run() -> Result<()> {
+    let start = Instant::now();
+    let arguments = Arguments::parse();
+    let file = arguments.config.as_deref().map(Options::from_file).transpose()?.unwrap_or_default();
+    let config = Config::check(arguments.options.or(file))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    runtime.block_on(async {
+        let mut stop = signals()?;
+        let server = start_in_process(config.clone()).await?;
+        announce(&server, &config, start);
+        stop.recv().await;
+        println!("stopping");
+        server.stop().await
+    })
+}
+
+fn announce(server: &RunningServer, config: &Config, start: Instant) {
+    let addresses = server.addresses();
+    let store = match &config.store {
+        Store::Memory => "nothing is kept (--in-memory)".to_owned(),
+        Store::Directory(directory) => format!("data in {}", directory.display()),
+    };
+    println!("headwater {} ready in {} ms, {store}", env!("CARGO_PKG_VERSION"), start.elapsed().as_millis());
+    if let Some(recovered) = server.recovered() {
+        println!("  recovered  {recovered}");
+    }
+    println!("  dynamodb   http://{}", addresses.dynamodb);
+    println!("  streams    http://{}", addresses.streams);
+    println!("  kinesis    http://{} (no operation of it is in this version)", addresses.kinesis);
+    println!("  firehose   http://{} (no operation of it is in this version)", addresses.firehose);
+    if let Some(admin) = addresses.admin {
+        println!("  admin      http://{admin}/metrics");
+    }
+    println!(
+        "  try: AWS_ACCESS_KEY_ID=anyone AWS_SECRET_ACCESS_KEY=anything aws dynamodb list-tables --region eu-west-1 \
+         --endpoint-url http://{}",
+        addresses.dynamodb
+    );
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+fn signals() -> Result<Signals> {
+    Ok(Signals {
+        #[cfg(unix)]
+        terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).context("signals")?,
+    })
+}
+
+impl Signals {
+    async fn recv(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
