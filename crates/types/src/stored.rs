@@ -40,10 +40,10 @@ pub fn encode(item: &Item, into: &mut Vec<u8>) {
 
 fn encode_attributes<'a>(attributes: impl Iterator<Item = (&'a String, &'a AttributeValue)>, into: &mut Vec<u8>) {
     for (name, value) in attributes {
-        into.extend((name.len() as u16).to_le_bytes());
+        into.extend_from_slice(&(name.len() as u16).to_le_bytes());
         let length_at = into.len();
-        into.extend([0; 4]);
-        into.extend(name.as_bytes());
+        into.extend_from_slice(&[0; 4]);
+        into.extend_from_slice(name.as_bytes());
         fill_length(into, length_at, name.len(), |into| encode_value(value, into));
     }
 }
@@ -59,25 +59,26 @@ fn fill_length(into: &mut Vec<u8>, length_at: usize, between: usize, write: impl
 
 fn encode_member(into: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let length_at = into.len();
-    into.extend([0; 4]);
+    into.extend_from_slice(&[0; 4]);
     fill_length(into, length_at, 0, write);
 }
 
 fn encode_number(number: &Number, into: &mut Vec<u8>) {
     let (coefficient, exponent) = number.parts();
-    into.extend(exponent.to_le_bytes());
+    into.extend_from_slice(&exponent.to_le_bytes());
     let bytes = coefficient.to_le_bytes();
     let spare = if coefficient < 0 { coefficient.leading_ones() } else { coefficient.leading_zeros() };
     // One bit more than the magnitude needs keeps the sign.
     let kept = ((128 - spare) as usize / 8 + 1).min(16);
-    into.extend(&bytes[..kept]);
+    into.extend_from_slice(&bytes[..kept]);
 }
 
-fn encode_value(value: &AttributeValue, into: &mut Vec<u8>) {
+/// Appends a value's stored form.
+pub fn encode_value(value: &AttributeValue, into: &mut Vec<u8>) {
     match value {
         AttributeValue::S(text) => {
             into.push(tag::S);
-            into.extend(text.as_bytes());
+            into.extend_from_slice(text.as_bytes());
         }
         AttributeValue::N(number) => {
             into.push(tag::N);
@@ -85,13 +86,13 @@ fn encode_value(value: &AttributeValue, into: &mut Vec<u8>) {
         }
         AttributeValue::B(bytes) => {
             into.push(tag::B);
-            into.extend(bytes);
+            into.extend_from_slice(bytes);
         }
-        AttributeValue::Bool(value) => into.extend([tag::BOOL, u8::from(*value)]),
+        AttributeValue::Bool(value) => into.extend_from_slice(&[tag::BOOL, u8::from(*value)]),
         AttributeValue::Null => into.push(tag::NULL),
         AttributeValue::Ss(set) => {
             into.push(tag::SS);
-            set.iter().for_each(|member| encode_member(into, |into| into.extend(member.as_bytes())));
+            set.iter().for_each(|member| encode_member(into, |into| into.extend_from_slice(member.as_bytes())));
         }
         AttributeValue::Ns(set) => {
             into.push(tag::NS);
@@ -99,7 +100,7 @@ fn encode_value(value: &AttributeValue, into: &mut Vec<u8>) {
         }
         AttributeValue::Bs(set) => {
             into.push(tag::BS);
-            set.iter().for_each(|member| encode_member(into, |into| into.extend(member)));
+            set.iter().for_each(|member| encode_member(into, |into| into.extend_from_slice(member)));
         }
         AttributeValue::L(list) => {
             into.push(tag::L);
@@ -140,9 +141,11 @@ impl<'a> StoredItem<'a> {
 
     /// The value of an attribute, if the item has it.
     pub fn get(&self, name: &str) -> Result<Option<StoredValue<'a>>, Corrupt> {
-        for attribute in self.attributes() {
-            let (found, value) = attribute?;
-            match found.cmp(name) {
+        let mut attributes = Attributes(self.0);
+        while !attributes.0.is_empty() {
+            // Bytes are compared: what is only passed by need not be proved to be UTF-8.
+            let (found, value) = attributes.take_bytes()?;
+            match found.cmp(name.as_bytes()) {
                 std::cmp::Ordering::Less => {}
                 std::cmp::Ordering::Equal => return Ok(Some(value)),
                 std::cmp::Ordering::Greater => return Ok(None),
@@ -157,7 +160,12 @@ impl<'a> StoredItem<'a> {
     }
 }
 
-impl StoredValue<'_> {
+impl<'a> StoredValue<'a> {
+    /// Looks at a value's bytes, as [`encode_value`] wrote them.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
     /// Decodes the value.
     pub fn decode(&self) -> Result<AttributeValue, Corrupt> {
         let (&kind, payload) = self.0.split_first().ok_or(Corrupt)?;
@@ -197,12 +205,17 @@ struct Attributes<'a>(&'a [u8]);
 
 impl<'a> Attributes<'a> {
     fn take(&mut self) -> Result<(&'a str, StoredValue<'a>), Corrupt> {
+        let (name, value) = self.take_bytes()?;
+        Ok((std::str::from_utf8(name).map_err(|_| Corrupt)?, value))
+    }
+
+    fn take_bytes(&mut self) -> Result<(&'a [u8], StoredValue<'a>), Corrupt> {
         let (name_length, rest) = self.0.split_first_chunk::<2>().ok_or(Corrupt)?;
         let (value_length, rest) = rest.split_first_chunk::<4>().ok_or(Corrupt)?;
         let (name, rest) = rest.split_at_checked(u16::from_le_bytes(*name_length).into()).ok_or(Corrupt)?;
         let (value, rest) = rest.split_at_checked(u32::from_le_bytes(*value_length) as usize).ok_or(Corrupt)?;
         self.0 = rest;
-        Ok((std::str::from_utf8(name).map_err(|_| Corrupt)?, StoredValue(value)))
+        Ok((name, StoredValue(value)))
     }
 }
 
@@ -287,6 +300,9 @@ mod tests {
             for (name, value) in item.iter() {
                 let decoded = stored.get(name).unwrap().unwrap().decode();
                 prop_assert_eq!(decoded.as_ref(), Ok(value));
+                let mut alone = Vec::new();
+                encode_value(value, &mut alone);
+                prop_assert_eq!(stored.get(name), Ok(Some(StoredValue::new(&alone))));
             }
             prop_assert_eq!(stored.get("no such attribute"), Ok(None));
         }

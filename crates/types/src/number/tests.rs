@@ -1,9 +1,11 @@
 //! Numbers against `bigdecimal` as oracle, and the service's own quirks.
 
+use std::cell::Cell;
 use std::str::FromStr;
 
 use bigdecimal::BigDecimal;
 use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
 
@@ -81,34 +83,72 @@ fn sums_that_need_more_than_38_digits_are_refused() {
     assert_eq!(number("5").checked_sub(&number("5.0")), Ok(Number::ZERO));
 }
 
+/// Numbers of all sizes, and small ones of which many are equal or differ in one digit.
 fn texts() -> impl Strategy<Value = String> {
-    ("-?[0-9]{1,19}(\\.[0-9]{1,19})?", -60i32..60).prop_map(|(mantissa, exponent)| format!("{mantissa}e{exponent}"))
+    prop_oneof![
+        1 => ("-?[0-9]{1,19}(\\.[0-9]{1,19})?", -60i32..60),
+        1 => ("-?[0-9]{1,38}", -20i32..20),
+        3 => ("-?[0-3]{1,3}(\\.[0-2]{1,2})?", -2i32..3),
+    ]
+    .prop_map(|(mantissa, exponent)| format!("{mantissa}e{exponent}"))
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+/// How often each kind of pair was met.
+#[derive(Default)]
+struct Met {
+    pairs: Cell<usize>,
+    equal: Cell<usize>,
+    sums: Cell<usize>,
+    refused: Cell<usize>,
+}
 
-    #[test]
-    fn agrees_with_the_oracle(a in texts(), b in texts()) {
-        let (x, y) = (number(&a), number(&b));
-        let (ox, oy) = (BigDecimal::from_str(&a).unwrap(), BigDecimal::from_str(&b).unwrap());
-        prop_assert_eq!(x.cmp(&y), ox.cmp(&oy));
-        prop_assert_eq!(BigDecimal::from_str(&x.to_string()).unwrap(), ox.clone());
-        prop_assert_eq!(number(&x.to_string()), x);
-        prop_assert_eq!(x.to_key_bytes().cmp(&y.to_key_bytes()), ox.cmp(&oy));
-        let mut bytes = x.to_key_bytes();
-        bytes.extend(b"more");
-        prop_assert_eq!(Number::from_key_bytes(&bytes), Some((x, &b"more"[..])));
-        let sum = (ox + oy).normalized();
-        match x.checked_add(&y) {
-            Ok(found) => prop_assert_eq!(BigDecimal::from_str(&found.to_string()).unwrap(), sum),
+fn count(cell: &Cell<usize>, met: bool) {
+    cell.set(cell.get() + usize::from(met));
+}
+
+fn agrees(a: &str, b: &str, met: &Met) -> Result<(), TestCaseError> {
+    let (x, y) = (number(a), number(b));
+    let (ox, oy) = (BigDecimal::from_str(a).unwrap(), BigDecimal::from_str(b).unwrap());
+    count(&met.pairs, true);
+    count(&met.equal, ox == oy);
+    prop_assert_eq!(x.cmp(&y), ox.cmp(&oy));
+    prop_assert_eq!(x == y, ox == oy);
+    prop_assert_eq!(BigDecimal::from_str(&x.to_string()).unwrap(), ox.clone());
+    prop_assert_eq!(number(&x.to_string()), x);
+    prop_assert!(!x.to_string().contains(['e', 'E', '+']));
+    prop_assert_eq!(x.to_key_bytes().cmp(&y.to_key_bytes()), ox.cmp(&oy));
+    let mut bytes = x.to_key_bytes();
+    bytes.extend(b"more");
+    prop_assert_eq!(Number::from_key_bytes(&bytes), Some((x, &b"more"[..])));
+    for (found, oracle) in [(x.checked_add(&y), &ox + &oy), (x.checked_sub(&y), &ox - &oy)] {
+        let oracle = oracle.normalized();
+        count(&met.sums, found.is_ok());
+        count(&met.refused, found.is_err());
+        match found {
+            Ok(found) => prop_assert_eq!(BigDecimal::from_str(&found.to_string()).unwrap(), oracle),
             Err(error) => {
                 prop_assert_eq!(error, NumberError::Overflow);
-                prop_assert!(sum.digits() > 38, "{} has {} digits", sum, sum.digits());
+                prop_assert!(oracle.digits() > 38, "{} has {} digits", oracle, oracle.digits());
             }
         }
     }
+    Ok(())
+}
 
+#[test]
+fn agrees_with_the_oracle() {
+    let config = ProptestConfig { cases: 6_000, failure_persistence: None, ..ProptestConfig::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let met = Met::default();
+    let result = runner.run(&(texts(), texts()), |(a, b)| agrees(&a, &b, &met));
+    let (pairs, equal) = (met.pairs.get(), met.equal.get());
+    let (sums, refused) = (met.sums.get(), met.refused.get());
+    println!("{pairs} pairs, {equal} of them equal; {sums} sums and differences, {refused} refused");
+    result.expect("agreement");
+    assert!(equal > 10 && sums > 3_000 && refused > 500);
+}
+
+proptest! {
     #[test]
     fn arbitrary_text_never_panics(text in "\\PC{0,50}") {
         let _ = text.parse::<Number>();
