@@ -12,6 +12,8 @@ pub mod error;
 pub mod files;
 pub mod keyspace;
 #[cfg(any(test, feature = "testing"))]
+pub mod ledger;
+#[cfg(any(test, feature = "testing"))]
 pub mod memory;
 
 pub use contract::{Batch, BatchId, Cell, CommitError, Head, HeadChange, HeadKey, HeadUse, Outcome, Plan, Snapshot};

@@ -204,7 +204,9 @@ fn scan(found: &mut [Found], flushed: Position, recovered: &mut Recovered) -> Re
     let claims = last.groups.iter().map(|(group, _)| group.synced);
     let proven = claims.fold(last.header.synced.max(flushed), Position::max);
     let mut end = last.beginning();
-    for (group, checksum) in last.groups.iter().filter(|(group, _)| group.position <= proven) {
+    // Not behind a last statement: it was never synced, and may be in the page cache only.
+    let kept = last.groups.iter().filter(|(group, _)| group.kind != GroupKind::Statement && group.position <= proven);
+    for (group, checksum) in kept {
         end.offset = group.offset + group.size();
         (end.position, end.checksum) = (group.position, *checksum);
     }
@@ -356,7 +358,14 @@ fn build(
         None => files.free_bytes(&folder).map_or(RESERVE_BYTES, |free| RESERVE_BYTES.max(free / 20)),
     };
     let first = found.first().map_or(header.id, |first| first.header.id);
-    let writer = Writer { file: newest.file.clone(), segment, written: end.position, mark: header.mark, dirty: false };
+    let writer = Writer {
+        file: newest.file.clone(),
+        segment,
+        written: end.position,
+        mark: header.mark,
+        dirty: false,
+        stated: false,
+    };
     Ok(Arc::new_cyclic(|me| Engine {
         me: me.clone(),
         runtime,

@@ -26,6 +26,8 @@ pub(super) struct Writer {
     pub(super) mark: Millis,
     /// Something is written and not synced.
     pub(super) dirty: bool,
+    /// So is a statement: it may be lost, but not where a later header counts it in.
+    pub(super) stated: bool,
 }
 
 /// Groups that could not be written, and those before them that could.
@@ -114,7 +116,10 @@ impl Engine {
             writer.written = writer.written.max(group.position);
             writer.mark = writer.mark.max(group.mark);
             // A statement may be lost: what it says stays true.
-            writer.dirty |= frame.kind != GroupKind::Statement;
+            match frame.kind {
+                GroupKind::Statement => writer.stated = true,
+                GroupKind::Plans | GroupKind::Horizons => writer.dirty = true,
+            }
             // Relaxed or not, no time is shown that a start after a crash could show again.
             late |= group.mark.0 - self.reserve_ms() > self.marked.load(Ordering::Acquire);
         }
@@ -145,6 +150,7 @@ impl Engine {
 
     /// The next segment: only once all before it is synced, since its header says so.
     fn open_segment(self: &Arc<Self>, writer: &mut Writer, header: &SegmentHeader) -> Result<(), Error> {
+        writer.dirty |= writer.stated;
         self.sync(writer)?;
         let path = self.folder.join(header.id.file_name());
         let file = write_whole(&*self.files, &path, &[&header.encode()])
@@ -203,7 +209,7 @@ impl Engine {
                     Error::new(Kind::Closed, what).because(error)
                 })?;
             }
-            writer.dirty = false;
+            (writer.dirty, writer.stated) = (false, false);
         }
         self.note_synced(writer);
         Ok(())

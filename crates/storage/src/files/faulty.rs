@@ -21,7 +21,7 @@ use super::{Counts, File, Files, Lock};
 pub enum Survival {
     /// Nothing: the cruellest disk that keeps its word.
     Nothing,
-    /// Everything: the process was killed, the machine went on.
+    /// Everything: the disk was just about to be done.
     Everything,
     /// Each write, name and sector by a throw of seeded dice.
     Torn(u64),
@@ -169,6 +169,14 @@ impl Faulty {
             })
             .collect();
         state.inodes.retain(|id, _| reachable.contains(id));
+        drop(state);
+        self.kill();
+    }
+
+    /// The process is killed and the machine goes on: open files and locks are gone, what was not synced is still there
+    /// to be seen, and still not durable.
+    pub fn kill(&self) {
+        let mut state = self.0.lock();
         state.locks.clear();
         state.epoch += 1;
         state.operations = 0;

@@ -18,8 +18,12 @@ use lsm_tree::compaction::Leveled;
 use lsm_tree::{AbstractTree, AnyTree, Cache, Config, DescriptorTable, Guard, KvPair, SeqNo, SequenceNumberCounter};
 use parking_lot::Mutex;
 
+use xxhash_rust::xxh3::xxh3_128;
+
 use super::Index;
 use crate::contract::{Direction, Entries, Write};
+use crate::embedded::bytes::Reader;
+use crate::embedded::segment::corrupt;
 use crate::error::{Error, Kind};
 
 /// Numbers below belong to the tree's own versions.
@@ -43,6 +47,7 @@ pub(crate) struct Lsm {
 impl Lsm {
     /// Opens or makes the tree in a folder. Errors: corrupt, naming the folder.
     pub(crate) fn open(folder: &Path, cache_bytes: u64, table_bytes: u64) -> Result<Self, Error> {
+        check_version(folder)?;
         let cache = Arc::new(Cache::with_capacity_bytes(cache_bytes));
         let open = || {
             Config::new(folder, SequenceNumberCounter::default(), SequenceNumberCounter::default())
@@ -135,6 +140,39 @@ impl Index for Lsm {
 
     fn flush_apart(&self) -> bool {
         true
+    }
+}
+
+/// The tree's list of its tables is checked by nobody else: `current` names it and holds its checksum.
+fn check_version(folder: &Path) -> Result<(), Error> {
+    let current = folder.join("current");
+    let bytes = match std::fs::read(&current) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return check_empty(folder),
+        Err(error) => return Err(failed(folder, "the index cannot be opened", error.into())),
+    };
+    let mut reader = Reader::new(&bytes);
+    let named = (reader.u64(), reader.u128(), reader.u8(), reader.is_done());
+    let (Ok(version), Ok(checksum), Ok(0), true) = named else {
+        return Err(corrupt(&current, 0, "this does not name a version of the index"));
+    };
+    let path = folder.join(format!("v{version}"));
+    let what = "the index's list of tables is damaged or missing";
+    match std::fs::read(&path) {
+        Ok(list) if xxh3_128(&list) == checksum => Ok(()),
+        Ok(_) => Err(corrupt(&path, 0, what)),
+        Err(error) => Err(corrupt(&path, 0, what).because(error)),
+    }
+}
+
+/// Without `current` the tree would begin anew: only where nothing was flushed yet.
+fn check_empty(folder: &Path) -> Result<(), Error> {
+    let tables = std::fs::read_dir(folder.join("tables"));
+    match tables.map(|mut entries| entries.next()) {
+        Ok(Some(_)) => {
+            Err(corrupt(&folder.join("current"), 0, "the index has tables, but the file that names them is missing"))
+        }
+        Ok(None) | Err(_) => Ok(()),
     }
 }
 
