@@ -9,11 +9,11 @@ use headwater_log::Log;
 use headwater_storage::Cell;
 use headwater_storage::memory::{Faults, Model, Node};
 use headwater_types::runtime::simulated::World;
-use headwater_types::{Clock, Millis, Runtime};
+use headwater_types::{BoxFuture, Clock, Millis, Runtime};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::embedded::Disk;
+use crate::embedded::{Disk, Found};
 use crate::plan::{Dice, Plan};
 use crate::planted::Bug;
 use crate::server::Server;
@@ -57,6 +57,8 @@ pub struct Cluster {
     /// Raised to restart a slot's node in an orderly way.
     restarts: Vec<watch::Sender<u64>>,
     faults: Mutex<Faults>,
+    /// Handles on the model engine, to end its faults.
+    nodes: Mutex<Vec<Arc<Node>>>,
 }
 
 /// How the nodes fared.
@@ -72,6 +74,10 @@ pub struct Fared {
     pub unknown: u64,
     /// Commits refused for space.
     pub full: u64,
+    /// Groups that starts applied again.
+    pub replayed: u64,
+    /// Groups that starts copied because nothing proved them synced.
+    pub copied: u64,
 }
 
 /// Why a node's life ended.
@@ -84,15 +90,15 @@ enum Death {
 impl Cluster {
     /// Nodes that are not up yet; [`Cluster::start`] brings them up.
     pub fn new(world: &World, plan: &Plan, bug: Option<Bug>) -> Arc<Self> {
-        let database = world.node(DATABASE);
+        let (database, dice) = (world.node(DATABASE), Dice(world.node(CONTROL)));
         let engine = match plan.mode {
-            crate::plan::Mode::Embedded => Engine::Disk(Disk::new(world, bug)),
+            crate::plan::Mode::Embedded => Engine::Disk(Disk::new(&dice, bug)),
             mode => Engine::Model(Model::new(database, mode.settings())),
         };
         let nodes = plan.mode.nodes();
         Arc::new(Self {
             world: world.clone(),
-            dice: Dice(world.node(CONTROL)),
+            dice,
             plan: plan.clone(),
             bug,
             engine,
@@ -103,6 +109,7 @@ impl Cluster {
             opened: AtomicU64::new(0),
             restarts: (0..nodes).map(|_| watch::Sender::new(0)).collect(),
             faults: Mutex::new(plan.faults),
+            nodes: Mutex::new(Vec::new()),
         })
     }
 
@@ -131,6 +138,12 @@ impl Cluster {
     /// Ends all faults and waits until every node is up.
     pub async fn calm(&self) {
         *self.faults.lock() = Faults::NONE;
+        for node in self.nodes.lock().iter() {
+            node.set_faults(Faults::NONE);
+        }
+        if let Engine::Disk(disk) = &self.engine {
+            disk.calm();
+        }
         self.phase.send_replace(Phase::Calm);
         self.all_up().await;
     }
@@ -159,9 +172,13 @@ impl Cluster {
                     fenced: counts.fenced,
                     unknown: counts.unknown,
                     full: counts.full,
+                    ..Fared::default()
                 }
             }
-            Engine::Disk(_) => Fared { crashes: kills, opened, ..Fared::default() },
+            Engine::Disk(disk) => {
+                let Found { replayed, copied } = disk.found();
+                Fared { crashes: kills, opened, replayed, copied, ..Fared::default() }
+            }
         }
     }
 
@@ -179,64 +196,64 @@ impl Cluster {
             if !self.plan.skew_max.is_zero() {
                 self.world.skew(number, self.dice.time(self.plan.skew_max));
             }
-            let (cell, node) = self.cell(&runtime).await;
-            let mut crashed = node.as_ref().map(|node| node.crashed());
-            let death = self.live(slot, number, &runtime, cell, &mut crashed).await;
+            let death = self.live(slot, number, &runtime).await;
             self.slots[slot].send_replace(None);
-            match death {
-                Death::Killed => drop(self.kills.fetch_add(1, Ordering::Relaxed)),
-                Death::Crashed | Death::Stopped => {}
-            }
             self.world.kill(number);
+            match (&self.engine, death) {
+                // The model counts its own.
+                (Engine::Model(_), Death::Crashed) | (_, Death::Stopped) => {}
+                (_, Death::Crashed | Death::Killed) => drop(self.kills.fetch_add(1, Ordering::Relaxed)),
+            }
             if let Engine::Disk(disk) = &self.engine {
-                disk.lose_power(matches!(death, Death::Stopped));
+                disk.lose_power();
             }
             self.control().sleep(self.dice.time(Duration::from_millis(20))).await;
         }
     }
 
-    async fn cell(&self, runtime: &Runtime) -> (Arc<dyn Cell>, Option<Arc<Node>>) {
-        let clock = Clock::new(runtime.clone(), Millis::default());
+    /// A handle on the durable state, and when the node stops by itself.
+    async fn cell(&self, runtime: &Runtime, clock: &Clock) -> Option<(Arc<dyn Cell>, BoxFuture<'_, ()>)> {
         match &self.engine {
             Engine::Model(model) => {
-                let node = model.node(runtime.clone(), clock, *self.faults.lock());
-                (node.clone() as Arc<dyn Cell>, Some(node))
+                let node = model.node(runtime.clone(), clock.clone(), *self.faults.lock());
+                self.nodes.lock().push(node.clone());
+                let crashed = node.crashed();
+                Some((node as Arc<dyn Cell>, Box::pin(stops(crashed))))
             }
-            Engine::Disk(disk) => (disk.open(runtime, &clock).await, None),
+            Engine::Disk(disk) => {
+                let stormy = *self.phase.borrow() == Phase::Stormy;
+                let cell = disk.open(runtime, clock, stormy).await.ok()?;
+                let (control, every) = (self.control(), self.plan.pause_max / 20 + Duration::from_millis(2));
+                Some((cell, Box::pin(async move { disk.strikes(&control, every).await })))
+            }
         }
     }
 
     /// Opens the node and lets it live until it dies.
-    async fn live(
-        &self,
-        slot: usize,
-        number: u64,
-        runtime: &Runtime,
-        cell: Arc<dyn Cell>,
-        crashed: &mut Option<watch::Receiver<bool>>,
-    ) -> Death {
+    async fn live(&self, slot: usize, number: u64, runtime: &Runtime) -> Death {
         let control = self.control();
         let mut restarts = self.restarts[slot].subscribe();
         restarts.mark_unchanged();
         let clock = Clock::new(runtime.clone(), Millis::default());
+        let Some((cell, stops)) = self.cell(runtime, &clock).await else { return Death::Crashed };
         let settings = crate::planted::log_settings(self.bug, self.plan.partitions);
-        let opening = runtime.spawn(Log::open(cell, runtime.clone(), clock, settings));
-        let opening = Box::pin(opening);
-        let log = match select(opening, Box::pin(stops(crashed))).await {
-            Either::Left((Ok(Ok(log)), _)) => log,
+        let opening = Box::pin(runtime.spawn(Log::open(cell, runtime.clone(), clock, settings)));
+        let (log, stops) = match select(opening, stops).await {
+            Either::Left((Ok(Ok(log)), stops)) => (log, stops),
             // A fault struck while opening (full, closed, crashed): try again.
             Either::Left(_) | Either::Right(_) => return Death::Crashed,
         };
         self.slots[slot].send_replace(Some(Arc::new(Server::new(number, runtime.clone(), log.clone()))));
         let killed = Box::pin(self.killed(&control));
         let restarted = Box::pin(restarts.changed());
-        match select(select(Box::pin(stops(crashed)), killed), restarted).await {
+        match select(select(stops, killed), restarted).await {
             Either::Left((Either::Left(_), _)) => Death::Crashed,
             Either::Left((Either::Right(_), _)) => Death::Killed,
             Either::Right(_) if self.dice.percent(50) => Death::Killed,
             Either::Right(_) => {
                 let closing = runtime.spawn(async move { log.close().await });
-                let _ = closing.await;
+                let closed = closing.await.expect("nothing kills a node in calm");
+                closed.expect("an orderly stop succeeds in calm");
                 Death::Stopped
             }
         }
@@ -257,11 +274,8 @@ impl Cluster {
 }
 
 /// Ends when the node has stopped for ever.
-async fn stops(crashed: &mut Option<watch::Receiver<bool>>) {
-    if let Some(crashed) = crashed {
-        if crashed.wait_for(|crashed| *crashed).await.is_ok() {
-            return;
-        }
+async fn stops(mut crashed: watch::Receiver<bool>) {
+    if crashed.wait_for(|crashed| *crashed).await.is_err() {
+        std::future::pending::<()>().await;
     }
-    std::future::pending::<()>().await;
 }

@@ -161,6 +161,23 @@ pub struct StreamRead {
     pub shards: Vec<ShardRead>,
 }
 
+/// A shard as it was read from its newest record on.
+#[derive(Clone, Debug)]
+pub struct LateRead {
+    /// The stream.
+    pub arn: String,
+    /// The shard.
+    pub shard: String,
+    /// When the iterator was asked for.
+    pub invoked: u64,
+    /// When it was given.
+    pub answered: u64,
+    /// Where to go on; `None` at the end of a closed shard.
+    pub next: Option<String>,
+    /// Records read so far.
+    pub records: Vec<Change>,
+}
+
 /// Everything that was seen in one run.
 #[derive(Default)]
 pub struct History {
@@ -172,8 +189,10 @@ pub struct History {
     pub wholes: Vec<Whole>,
     /// Changes of tables.
     pub tables: Vec<TableEvent>,
-    /// Streams as readers at the tail saw them, by ARN.
-    pub tails: BTreeMap<String, StreamRead>,
+    /// Streams as each reader at the tail saw them, by reader and ARN.
+    pub tails: BTreeMap<(u64, String), StreamRead>,
+    /// Shards as readers that began at the newest record saw them.
+    pub late: Vec<LateRead>,
     /// Streams as a reader from the start saw them in the end, by ARN.
     pub streams: BTreeMap<String, StreamRead>,
     /// The items of each table that exists in the end.

@@ -180,15 +180,19 @@ impl Plan {
     pub fn draw(mode: Mode, dice: &Dice) -> Self {
         let tables = (0..dice.between(1, 3)).map(|index| table(index, dice)).collect();
         let clients = dice.between(3, 10);
+        // Now and then a run takes minutes, so that what happens twice a minute (trimming) happens in it.
+        let leisurely = dice.percent(10);
+        let pauses = [Duration::ZERO, Duration::from_millis(2), Duration::from_millis(20)];
+        let kills_ms = if leisurely { dice.between(2_000, 20_000) } else { dice.between(20, 400) };
         Self {
             mode,
             tables,
             clients,
             requests: dice.between(120, 240) / clients,
-            pause_max: *dice.pick(&[Duration::ZERO, Duration::from_millis(2), Duration::from_millis(20)]),
+            pause_max: if leisurely { Duration::from_secs(5) } else { *dice.pick(&pauses) },
             hang_up: *dice.pick(&[0, 200, 1_000]),
             faults: faults(mode, dice),
-            kill_every: dice.percent(60).then(|| Duration::from_millis(dice.between(20, 400))),
+            kill_every: dice.percent(60).then_some(Duration::from_millis(kills_ms)),
             partitions: dice.between(1, 4) as usize,
             skew_max: if dice.percent(50) { Duration::from_secs(3) } else { Duration::ZERO },
             readers: dice.between(1, 2),

@@ -96,23 +96,7 @@ pub fn request(table: &TablePlan, name: &Key, operation: &Operation, padding: us
             "UpdateItem"
         }
     };
-    let condition = match operation.condition {
-        Condition::Always => None,
-        Condition::Exists => Some("attribute_exists(pk)"),
-        Condition::Missing => Some("attribute_not_exists(pk)"),
-        Condition::WrittenBy(id) => {
-            values.insert(":written".into(), number(id));
-            Some("w = :written")
-        }
-        Condition::Below(most) => {
-            values.insert(":most".into(), number(most));
-            request["ExpressionAttributeNames"] = json!({"#n": "n"});
-            Some("#n < :most")
-        }
-    };
-    if let Some(condition) = condition {
-        request["ConditionExpression"] = json!(condition);
-    }
+    condition(operation.condition, &mut request, &mut values);
     if !values.is_empty() {
         request["ExpressionAttributeValues"] = Value::Object(values);
     }
@@ -125,6 +109,24 @@ pub fn request(table: &TablePlan, name: &Key, operation: &Operation, padding: us
         request["ReturnValuesOnConditionCheckFailure"] = json!("ALL_OLD");
     }
     (operation_name, request)
+}
+
+fn condition(condition: Condition, request: &mut Value, values: &mut Map<String, Value>) {
+    let expression = match condition {
+        Condition::Always => return,
+        Condition::Exists => "attribute_exists(pk)",
+        Condition::Missing => "attribute_not_exists(pk)",
+        Condition::WrittenBy(id) => {
+            values.insert(":written".into(), number(id));
+            "w = :written"
+        }
+        Condition::Below(most) => {
+            values.insert(":most".into(), number(most));
+            request["ExpressionAttributeNames"] = json!({"#n": "n"});
+            "#n < :most"
+        }
+    };
+    request["ConditionExpression"] = json!(expression);
 }
 
 /// What the specification calls an answer. Errors: one that no valid request should meet.
@@ -205,7 +207,11 @@ pub fn change(record: &Value, view: &str) -> Result<Change, String> {
             Some(body) => {
                 let whole = key_of("", body)?;
                 let named = key_of("", &stream["Keys"])?;
-                if whole != named { Err(format!("{name} is of another item: {record}")) } else { Ok(Some(Some(item(body)?))) }
+                if whole != named {
+                    Err(format!("{name} is of another item: {record}"))
+                } else {
+                    Ok(Some(Some(item(body)?)))
+                }
             }
             None => Ok(shown.then_some(None)),
         }
@@ -213,13 +219,5 @@ pub fn change(record: &Value, view: &str) -> Result<Change, String> {
     let old = image("OldImage", matches!(view, "OLD_IMAGE" | "NEW_AND_OLD_IMAGES"), kind != ChangeKind::Insert)?;
     let new = image("NewImage", matches!(view, "NEW_IMAGE" | "NEW_AND_OLD_IMAGES"), kind != ChangeKind::Remove)?;
     let Key { pk, sk, .. } = key_of("", &stream["Keys"])?;
-    Ok(Change {
-        event_id: text(&record["eventID"])?,
-        number: text(&stream["SequenceNumber"])?,
-        kind,
-        pk,
-        sk,
-        old,
-        new,
-    })
+    Ok(Change { event_id: text(&record["eventID"])?, number: text(&stream["SequenceNumber"])?, kind, pk, sk, old, new })
 }

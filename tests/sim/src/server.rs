@@ -125,6 +125,6 @@ fn refused(error: &Error, api: Api) -> Failure {
 }
 
 fn operations(log: &Arc<Log>) -> (Arc<dyn DynamoDb>, Arc<dyn DynamoDbStreams>) {
-    let operations = Arc::new(headwater_operations::Operations::new(log.clone()));
-    (operations.clone(), operations)
+    let operations = headwater_operations::Operations::new(log.clone());
+    (operations.dynamodb(), operations.dynamodb_streams())
 }

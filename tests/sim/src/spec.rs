@@ -153,7 +153,13 @@ fn effect(item: &Option<Item>, operation: &Operation) -> Option<Item> {
 pub fn author(old: &Option<Item>, new: &Option<Item>) -> Option<u64> {
     let new = new.as_ref()?;
     let (w, m) = old.as_ref().map_or((None, None), |old| (old.w, old.m));
-    if new.w != w { new.w } else if new.m != m { new.m } else { None }
+    if new.w != w {
+        new.w
+    } else if new.m != m {
+        new.m
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]

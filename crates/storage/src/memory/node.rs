@@ -84,7 +84,7 @@ impl Node {
         *self.0.faults.lock() = faults;
     }
 
-    /// Becomes true when the node has stopped for ever and waits to be killed.
+    /// Becomes true when the node has stopped for ever (a failed sync included) and waits to be killed.
     pub fn crashed(&self) -> watch::Receiver<bool> {
         self.0.crashed.subscribe()
     }
@@ -355,6 +355,7 @@ impl Inner {
         let rate = self.faults.lock().sync_failed;
         if strikes(&self.runtime, rate) {
             self.model.count(|counts| counts.sync_failed += 1);
+            self.crashed.send_replace(true);
             let mut queue = self.queue.lock();
             queue.closed = true;
             // Dropping what waits answers it: closed.

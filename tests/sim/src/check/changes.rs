@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::Checked;
 use crate::check::timeline::{Timeline, Window, timelines, window};
-use crate::history::{ChangeKind, End, Event, History, Key, StreamRead, Violation};
+use crate::history::{ChangeKind, End, Event, History, Key, LateRead, StreamRead, Violation};
 use crate::spec::{self, Action, Answer, Item};
 
 const ORDER: &str = "an item's records follow one another without a break";
@@ -23,6 +23,9 @@ pub(super) fn check(history: &History, checked: &mut Checked, found: &mut Vec<Vi
     for stream in history.streams.values() {
         let window = window(history, stream);
         let timelines = timelines(stream, window.is_some_and(|window| window.from_birth));
+        for late in history.late.iter().filter(|late| late.arn == stream.arn) {
+            from_newest(late, stream, &timelines, &writes, found);
+        }
         for (key, timeline) in &timelines {
             for text in &timeline.breaks {
                 found.push(Violation::at(ORDER, key, format!("{}: {text}", stream.arn)));
@@ -43,16 +46,12 @@ pub(super) fn check(history: &History, checked: &mut Checked, found: &mut Vec<Vi
 }
 
 /// Traces records back to their writes: the write explains the step, its answer fits, and real time is kept.
-fn trace(
-    key: &Key,
-    timeline: &Timeline<'_>,
-    writes: &BTreeMap<u64, &Event>,
-    found: &mut Vec<Violation>,
-) -> Vec<u64> {
+fn trace(key: &Key, timeline: &Timeline<'_>, writes: &BTreeMap<u64, &Event>, found: &mut Vec<Violation>) -> Vec<u64> {
     let mut traced = Vec::new();
     let mut newest_call = 0;
     for (index, placed) in timeline.records.iter().enumerate() {
-        let (Some(Some(before)), Some(Some(after))) = (timeline.states.get(index), timeline.states.get(index + 1)) else {
+        let (Some(Some(before)), Some(Some(after))) = (timeline.states.get(index), timeline.states.get(index + 1))
+        else {
             continue;
         };
         if after.is_none() {
@@ -76,13 +75,64 @@ fn trace(
             found.push(Violation::at("a record is what its write did and was answered", key, text));
         }
         if event.answered < newest_call {
-            let text = format!("{number}: its write #{} was answered before an earlier record's began", event.operation.id);
+            let text =
+                format!("{number}: its write #{} was answered before an earlier record's began", event.operation.id);
             found.push(Violation::at("an item's records are in the order of its writes", key, text));
         }
         newest_call = newest_call.max(event.invoked);
         traced.push(event.operation.id);
     }
     traced
+}
+
+/// A reader from the newest record on sees all that was asked for after its iterator was given, and nothing that was
+/// answered before it was asked for.
+fn from_newest(
+    late: &LateRead,
+    stream: &StreamRead,
+    timelines: &BTreeMap<Key, Timeline<'_>>,
+    writes: &BTreeMap<u64, &Event>,
+    found: &mut Vec<Violation>,
+) {
+    let Some(place) = stream.shards.iter().position(|shard| shard.id == late.shard) else { return };
+    let shard = &stream.shards[place];
+    let first = late.records.first().and_then(|first| shard.records.iter().position(|record| record == first));
+    let start = match (first, &late.next) {
+        (Some(start), _) => start,
+        // It read a closed shard to the end and saw nothing.
+        (None, None) if late.records.is_empty() => shard.records.len(),
+        (None, Some(_)) if late.records.is_empty() => return,
+        (None, _) => usize::MAX,
+    };
+    let mut add = |text: String| {
+        let text = format!("{} {} from {}..{}: {text}", late.arn, late.shard, late.invoked, late.answered);
+        found.push(Violation::new("LATEST starts at the newest record", text));
+    };
+    let seen = shard.records.get(start..start.saturating_add(late.records.len()));
+    if seen != Some(&late.records[..]) || late.next.is_none() && start + late.records.len() != shard.records.len() {
+        return add(format!("{} records from place {start} are not what is there", late.records.len()));
+    }
+    let mut call_of: BTreeMap<&str, &Event> = BTreeMap::new();
+    for timeline in timelines.values() {
+        for (placed, states) in timeline.records.iter().zip(timeline.states.windows(2)) {
+            // A number is one shard's own: another shard may give the same.
+            if placed.shard == place
+                && let [Some(before), Some(after)] = states
+                && let Some(event) = spec::author(before, after).and_then(|id| writes.get(&id))
+            {
+                call_of.insert(&placed.change.number, event);
+            }
+        }
+    }
+    for (index, record) in shard.records.iter().enumerate() {
+        let Some(event) = call_of.get(record.number.as_str()) else { continue };
+        if index < start && event.invoked > late.answered {
+            add(format!("{} is newer and was left out", record.number));
+        }
+        if (start..start + late.records.len()).contains(&index) && event.answered < late.invoked {
+            add(format!("{} is older and was shown", record.number));
+        }
+    }
 }
 
 /// Removals cannot be traced by what they leave; they are counted against the deletions that were asked for.
@@ -117,9 +167,10 @@ fn nothing_missing(
     found: &mut Vec<Violation>,
 ) {
     let mut surely: BTreeMap<&Key, usize> = BTreeMap::new();
-    let inside = history.events.iter().filter(|event| {
-        event.key.table == stream.table && event.invoked > window.from && event.answered < window.to
-    });
+    let inside = history
+        .events
+        .iter()
+        .filter(|event| event.key.table == stream.table && event.invoked > window.from && event.answered < window.to);
     for event in inside {
         let Some(removed) = effect(event) else { continue };
         *surely.entry(&event.key).or_default() += 1;

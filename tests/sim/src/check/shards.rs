@@ -21,7 +21,7 @@ pub(super) fn check(history: &History, checked: &mut Checked, found: &mut Vec<Vi
             }
         }
     }
-    for (arn, tail) in &history.tails {
+    for ((_, arn), tail) in &history.tails {
         match history.streams.get(arn) {
             Some(stream) => tail_is_prefix(tail, stream, found),
             None => found.push(Violation::new("a stream that was seen stays", format!("{arn} is gone"))),

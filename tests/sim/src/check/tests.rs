@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::all;
 use crate::history::{
-    Change, ChangeKind, End, Event, History, Key, ShardRead, StreamRead, TableChange, TableEvent, Whole,
+    Change, ChangeKind, End, Event, History, Key, LateRead, ShardRead, StreamRead, TableChange, TableEvent, Whole,
 };
 use crate::spec::{Action, Answer, Item, Operation, Returns};
 
@@ -65,10 +65,8 @@ fn good() -> History {
         record(101, ChangeKind::Insert, None, item(1, 0)),
         record(102, ChangeKind::Modify, item(1, 0), item(2, 1)),
     ];
-    let child = vec![
-        record(112, ChangeKind::Remove, item(2, 1), None),
-        record(113, ChangeKind::Insert, None, item(4, 0)),
-    ];
+    let child =
+        vec![record(112, ChangeKind::Remove, item(2, 1), None), record(113, ChangeKind::Insert, None, item(4, 0))];
     let stream = StreamRead {
         arn: ARN.into(),
         table: "t".into(),
@@ -77,7 +75,7 @@ fn good() -> History {
         seen_enabled: Some(2),
         shards: vec![shard("s1", None, (100, Some(110)), parent), shard("s2", Some("s1"), (111, None), child)],
     };
-    history.tails = BTreeMap::from([(ARN.into(), stream.clone())]);
+    history.tails = BTreeMap::from([((0, ARN.into()), stream.clone())]);
     history.streams = BTreeMap::from([(ARN.into(), stream)]);
     history.items = BTreeMap::from([("t".into(), BTreeMap::from([(key(), item(4, 0).unwrap())]))]);
     history
@@ -152,10 +150,7 @@ fn records_against_real_time_are_found() {
         history.events[1].operation = Operation::plain(2, Action::Set);
         let set = |w: u64| Some(Item { w: Some(w), m: None, n: None });
         let records = &mut shard(history, 0).records;
-        *records = vec![
-            record(101, ChangeKind::Insert, None, set(2)),
-            record(102, ChangeKind::Modify, set(2), set(1)),
-        ];
+        *records = vec![record(101, ChangeKind::Insert, None, set(2)), record(102, ChangeKind::Modify, set(2), set(1))];
         history.tails.clear();
     });
     assert!(found.contains(&"an item's records are in the order of its writes"), "{found:?}");
@@ -165,16 +160,16 @@ fn records_against_real_time_are_found() {
 fn a_tail_that_missed_or_saw_too_much_is_found() {
     const TAIL: &str = "a reader at the tail misses nothing and nothing it saw disappears";
     let missed = broken(|history| {
-        history.tails.get_mut(ARN).unwrap().shards[0].records.remove(0);
+        history.tails.get_mut(&(0, ARN.into())).unwrap().shards[0].records.remove(0);
     });
     assert_eq!(missed, [TAIL]);
     let too_much = broken(|history| {
         let ghost = record(114, ChangeKind::Modify, item(4, 0), item(9, 0));
-        history.tails.get_mut(ARN).unwrap().shards[1].records.push(ghost);
+        history.tails.get_mut(&(0, ARN.into())).unwrap().shards[1].records.push(ghost);
     });
     assert_eq!(too_much, [TAIL]);
     let behind = broken(|history| {
-        history.tails.get_mut(ARN).unwrap().shards[1].records.clear();
+        history.tails.get_mut(&(0, ARN.into())).unwrap().shards[1].records.clear();
     });
     assert_eq!(behind, [] as [&str; 0], "a reader of an open shard may be behind");
 }
@@ -250,4 +245,27 @@ fn a_number_that_is_none_and_an_event_id_twice_are_found() {
         history.tails.clear();
     });
     assert_eq!(found, ["an event id names one record"]);
+}
+
+#[test]
+fn a_reader_from_the_newest_record_is_judged() {
+    const LATEST: &str = "LATEST starts at the newest record";
+    let late = |from: u64, records: fn(&ShardRead) -> Vec<Change>| {
+        broken(|history| {
+            let records = records(shard(history, 1));
+            let (arn, shard) = (ARN.to_owned(), "s2".to_owned());
+            history.late.push(LateRead {
+                arn,
+                shard,
+                invoked: from,
+                answered: from + 1,
+                next: Some("i".into()),
+                records,
+            });
+        })
+    };
+    assert_eq!(late(35, |shard| vec![shard.records[1].clone()]), [] as [&str; 0]);
+    assert_eq!(late(45, |shard| vec![shard.records[1].clone()]), [LATEST], "answered before it was asked for");
+    assert_eq!(late(35, |shard| vec![shard.records[1].clone(), shard.records[0].clone()]), [LATEST]);
+    assert_eq!(late(35, |_| vec![record(120, ChangeKind::Insert, None, item(4, 0))]), [LATEST]);
 }

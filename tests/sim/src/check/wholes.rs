@@ -23,9 +23,10 @@ pub(super) fn check(history: &History, checked: &mut Checked, found: &mut Vec<Vi
         let Some(window) = window(history, stream).filter(|window| window.from_birth) else { continue };
         let timelines = timelines(stream, true);
         let mut steps: BTreeMap<&str, Option<Vec<Step>>> = BTreeMap::new();
-        let inside = history.wholes.iter().filter(|whole| {
-            whole.table == stream.table && whole.invoked > window.from && whole.answered < window.to
-        });
+        let inside = history
+            .wholes
+            .iter()
+            .filter(|whole| whole.table == stream.table && whole.invoked > window.from && whole.answered < window.to);
         for whole in inside {
             let steps = steps.entry(&whole.pk).or_insert_with(|| ordered(history, &whole.pk, &timelines));
             let Some(steps) = steps else { continue };

@@ -1,0 +1,153 @@
+//! Who makes and changes tables: one for each name, one change after another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_types::HashKey;
+use serde_json::{Value, json};
+
+use crate::client::Sim;
+use crate::history::{TableChange, TableEvent, Violation};
+use crate::plan::TablePlan;
+use crate::protocol;
+use crate::server::{Failure, scope};
+
+/// Long enough for whatever a lost request still did: no fault keeps one that long.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// What DescribeTable says.
+#[derive(Clone, PartialEq, Debug)]
+struct Described {
+    id: String,
+    enabled: bool,
+    latest: Option<String>,
+}
+
+/// Changes one table.
+pub struct Admin {
+    sim: Arc<Sim>,
+    table: TablePlan,
+    last: Option<Described>,
+}
+
+impl Admin {
+    /// For a table that does not exist yet.
+    pub fn new(sim: Arc<Sim>, table: TablePlan) -> Self {
+        Self { sim, table, last: None }
+    }
+
+    /// Creates the table; afterwards it exists.
+    pub async fn create(&mut self) {
+        while self.last.is_none() {
+            self.change(TableChange::Create).await;
+        }
+    }
+
+    /// Makes the planned changes, at moments of no account.
+    pub async fn run(mut self) {
+        for _ in 0..self.table.changes {
+            let pause = self.sim.dice().time(Duration::from_millis(60) + self.sim.plan.pause_max * 5);
+            self.sim.cluster.control().sleep(pause).await;
+            match (self.sim.dice().below(100), &self.last) {
+                (_, None) => self.change(TableChange::Create).await,
+                (0..30, Some(table)) if table.enabled => self.change(TableChange::Disable).await,
+                (0..30, Some(_)) => self.change(TableChange::Enable).await,
+                (30..40, Some(_)) => self.change(TableChange::Delete).await,
+                (40..80, Some(_)) => self.reshape(true).await,
+                (_, Some(_)) => self.reshape(false).await,
+            }
+        }
+        self.create().await;
+    }
+
+    /// Splits a partition or rolls its shard over; there is no API for it, and it may be refused.
+    async fn reshape(&self, split: bool) {
+        let server = self.sim.some_server().await;
+        let at = HashKey(u128::from(self.sim.dice().0.random()) << 64 | u128::from(self.sim.dice().0.random()));
+        let (log, name) = (server.log.clone(), self.table.name.clone());
+        // On the node's own runtime: its death ends this too.
+        let done = server.runtime.spawn(async move {
+            let Ok(catalog) = log.catalog() else { return };
+            let Some(id) = catalog.table(&scope(), &name).map(|table| table.id) else { return };
+            // Refused, taken back, without a stream: nothing to note, the table goes on.
+            let _ = if split { log.split(id, at).await } else { log.roll_over(id, at).await };
+        });
+        let end = if done.await.is_ok() { "answered" } else { "lost" };
+        self.sim.history.lock().count(if split { "(split)" } else { "(roll over)" }, end);
+    }
+
+    async fn change(&mut self, change: TableChange) {
+        let (operation, body) = self.request(change);
+        let invoked = self.sim.tick();
+        let reply = self.sim.ask(operation, body, None).await;
+        let after = match &reply {
+            Ok(body) => {
+                let description = body.get("TableDescription").and_then(described);
+                if description.is_none() {
+                    let text = format!("{operation} answers {body}");
+                    self.sim.notice(Violation::new("a change of a table is described", text));
+                }
+                if change == TableChange::Delete { None } else { description }
+            }
+            Err(failure) => {
+                if let Failure::Refused { name, body } = failure
+                    && !protocol::may_be_met(name)
+                {
+                    let text = format!("{operation} of {} is refused: {name} {body}", self.table.name);
+                    self.sim.notice(Violation::new("a valid change of a table is done", text));
+                }
+                self.sim.cluster.control().sleep(SETTLED).await;
+                self.describe().await
+            }
+        };
+        let done = match (change, &self.last, &after) {
+            (TableChange::Create, _, after) => after.is_some(),
+            (TableChange::Delete, _, after) => after.is_none(),
+            (TableChange::Enable, Some(before), Some(after)) => after.latest != before.latest,
+            (TableChange::Disable, Some(_), Some(after)) => !after.enabled,
+            (TableChange::Enable | TableChange::Disable, _, _) => false,
+        };
+        let stream = after.as_ref().filter(|table| table.enabled).and_then(|table| table.latest.clone());
+        self.last = after;
+        let known = self.sim.tick();
+        let table = self.table.name.clone();
+        self.sim.history.lock().tables.push(TableEvent { table, change, invoked, known, done, stream });
+    }
+
+    fn request(&self, change: TableChange) -> (&'static str, Value) {
+        let name = &self.table.name;
+        match change {
+            TableChange::Create => ("CreateTable", protocol::create_table(&self.table)),
+            TableChange::Delete => ("DeleteTable", json!({"TableName": name})),
+            TableChange::Enable => {
+                let views = ["NEW_AND_OLD_IMAGES", "NEW_AND_OLD_IMAGES", "KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE"];
+                let view = self.sim.dice().pick(&views);
+                let on = json!({"StreamEnabled": true, "StreamViewType": view});
+                ("UpdateTable", json!({"TableName": name, "StreamSpecification": on}))
+            }
+            TableChange::Disable => {
+                ("UpdateTable", json!({"TableName": name, "StreamSpecification": {"StreamEnabled": false}}))
+            }
+        }
+    }
+
+    async fn describe(&self) -> Option<Described> {
+        match self.sim.insist("DescribeTable", json!({"TableName": self.table.name})).await {
+            Ok(body) => described(&body["Table"]),
+            Err(Failure::Refused { name: "ResourceNotFoundException", .. }) => None,
+            Err(failure) => {
+                let text = format!("DescribeTable answers {failure:?}");
+                self.sim.notice(Violation::new("a table is described", text));
+                None
+            }
+        }
+    }
+}
+
+fn described(table: &Value) -> Option<Described> {
+    Some(Described {
+        id: table["TableId"].as_str()?.to_owned(),
+        enabled: table["StreamSpecification"]["StreamEnabled"].as_bool().unwrap_or(false),
+        latest: table["LatestStreamArn"].as_str().map(str::to_owned),
+    })
+}

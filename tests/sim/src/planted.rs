@@ -1,0 +1,107 @@
+//! Planted bugs: each breaks one promise in the production code, and the checkers have to find it.
+
+use std::process::ExitCode;
+
+use headwater_log::Settings;
+use headwater_storage::embedded as storage;
+
+use crate::plan::Mode;
+use crate::run::run;
+
+/// A bug to switch on; the code for it is there only with the feature `planted-bugs`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bug {
+    /// The log draws numbers before the commit: readers at the tail miss records.
+    NumberBeforeCommit,
+    /// The engine answers after the write: a crash takes answers back.
+    AckBeforeSync,
+    /// The engine leaves out the sync.
+    NoSync,
+    /// An item in one group, its record in the next: a crash parts them.
+    RecordApartFromItem,
+    /// The index closes a part between two halves of a group: a flush keeps one of them.
+    RotateInsideGroup,
+}
+
+impl Bug {
+    /// Every bug.
+    pub const ALL: [Self; 5] = [
+        Self::NumberBeforeCommit,
+        Self::AckBeforeSync,
+        Self::NoSync,
+        Self::RecordApartFromItem,
+        Self::RotateInsideGroup,
+    ];
+
+    /// Where it can show itself.
+    pub fn mode(self) -> Mode {
+        match self {
+            Self::NumberBeforeCommit => Mode::Memory,
+            Self::AckBeforeSync | Self::NoSync | Self::RecordApartFromItem | Self::RotateInsideGroup => Mode::Embedded,
+        }
+    }
+
+    /// What it is to the engine.
+    pub fn in_storage(self) -> Option<storage::Planted> {
+        match self {
+            Self::NumberBeforeCommit => None,
+            Self::AckBeforeSync => Some(storage::Planted::AckBeforeSync),
+            Self::NoSync => Some(storage::Planted::NoSync),
+            Self::RecordApartFromItem => Some(storage::Planted::RecordApartFromItem),
+            Self::RotateInsideGroup => Some(storage::Planted::RotateInsideGroup),
+        }
+    }
+
+    /// Promises of which one must be found broken: the bug's own harm, not a side effect of how it is planted.
+    pub fn breaks(self) -> &'static [&'static str] {
+        const SERIAL: &str = "operations on an item are strictly serialisable";
+        const TAIL: &str = "a reader at the tail misses nothing and nothing it saw disappears";
+        const ONCE: &str = "each committed change has exactly one record";
+        const FOLD: &str = "the table is the fold of its stream";
+        match self {
+            Self::NumberBeforeCommit => &[TAIL],
+            Self::AckBeforeSync | Self::NoSync => &[SERIAL, TAIL, ONCE],
+            Self::RecordApartFromItem => &[ONCE, FOLD],
+            Self::RotateInsideGroup => &[SERIAL, ONCE, FOLD],
+        }
+    }
+}
+
+/// Settings of a node's log. Trimming is left to its own tests: nothing gets old here.
+pub fn log_settings(bug: Option<Bug>, partitions: usize) -> Settings {
+    let planted = match bug {
+        Some(Bug::NumberBeforeCommit) => Some(headwater_log::PlantedBug::NumberBeforeCommit),
+        Some(_) | None => None,
+    };
+    Settings { on_demand_partitions: partitions, planted, ..Settings::default() }
+}
+
+/// Looks for each bug, in at most `seeds_max` seeds; a bug that is not found is a failure.
+pub fn hunt(seeds_max: u64) -> ExitCode {
+    if !cfg!(feature = "planted-bugs") {
+        println!("built without the feature planted-bugs: there is nothing to find");
+        return ExitCode::FAILURE;
+    }
+    let mut code = ExitCode::SUCCESS;
+    // A bug may end in a panic: what it says is printed once, by this function.
+    std::panic::set_hook(Box::new(|_| {}));
+    for bug in Bug::ALL {
+        let mode = bug.mode().name();
+        let found = (1..=seeds_max).find_map(|seed| {
+            let outcome = run(seed, bug.mode(), Some(bug));
+            let own = outcome.violations.iter().find(|violation| bug.breaks().contains(&violation.check)).cloned();
+            own.map(|violation| (seed, violation))
+        });
+        match found {
+            Some((seed, violation)) => {
+                let text: String = violation.text.chars().take(200).collect();
+                println!("{bug:?}: found by seed {seed} in mode {mode}: {}: {text}", violation.check);
+            }
+            None => {
+                println!("{bug:?}: NOT found in {seeds_max} seeds of mode {mode}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    code
+}

@@ -1,0 +1,203 @@
+//! One seed: a world, its nodes and clients, a calm end, and the judgement.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_types::Runtime;
+use headwater_types::runtime::simulated::World;
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::admin::Admin;
+use crate::check::{self, Checked};
+use crate::client::{Client, Sim};
+use crate::cluster::{CONTROL, Cluster, Fared};
+use crate::history::{End, Event, History, Key, Violation};
+use crate::plan::{Dice, Mode, Plan, TablePlan};
+use crate::planted::Bug;
+use crate::protocol;
+use crate::reader::Reader;
+use crate::server::scope;
+use crate::spec::{Action, Answer, Item, Operation};
+
+/// Steps of a run; one of a few hundred requests takes a few hundred thousand.
+const STEPS_MAX: u64 = 20_000_000;
+
+/// What one seed came to.
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// The mode.
+    pub mode: Mode,
+    /// Hash over every step and every answer.
+    pub trace: u64,
+    /// Steps taken.
+    pub steps: u64,
+    /// Operations on items.
+    pub operations: u64,
+    /// Of these, answered.
+    pub acknowledged: u64,
+    /// How the nodes fared.
+    pub fared: Fared,
+    /// What was checked.
+    pub checked: Checked,
+    /// Broken promises.
+    pub violations: Vec<Violation>,
+    /// What was seen.
+    pub history: History,
+}
+
+/// Runs one seed. A panic anywhere in it is a violation.
+pub fn run(seed: u64, mode: Mode, bug: Option<Bug>) -> Outcome {
+    let world = World::new(seed);
+    world.limit_steps(STEPS_MAX);
+    let dice = Dice(world.node(CONTROL));
+    let plan = Plan::draw(mode, &dice);
+    let cluster = Cluster::new(&world, &plan, bug);
+    let sim = Arc::new(Sim { cluster: cluster.clone(), plan, history: Mutex::new(History::default()) });
+    let main = scenario(sim.clone());
+    let ended = catch_unwind(AssertUnwindSafe(|| world.run(main)));
+    // What unwound may still be borrowed by tasks: they go first.
+    let _ = catch_unwind(AssertUnwindSafe(|| world.end()));
+    let fared = cluster.fared();
+    let history = std::mem::take(&mut *sim.history.lock());
+    let (checked, mut violations) = match ended {
+        Ok(()) => check::all(&history),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            let violation = Violation::new("nothing panics", text.unwrap_or_else(|| "a panic".to_owned()));
+            (Checked::default(), vec![violation])
+        }
+    };
+    violations.dedup();
+    let acknowledged = history.events.iter().filter(|event| event.end != End::Lost).count() as u64;
+    Outcome {
+        seed,
+        mode,
+        trace: world.trace(),
+        steps: world.steps(),
+        operations: history.events.len() as u64,
+        acknowledged,
+        fared,
+        checked,
+        violations,
+        history,
+    }
+}
+
+async fn scenario(sim: Arc<Sim>) {
+    let control = sim.cluster.control();
+    sim.cluster.start();
+    let mut admins = Vec::new();
+    for table in &sim.plan.tables {
+        let mut admin = Admin::new(sim.clone(), table.clone());
+        admin.create().await;
+        admins.push(admin);
+    }
+    let stop = watch::Sender::new(false);
+    let mut readers = Vec::new();
+    for number in 0..sim.plan.readers {
+        let reader = Reader::new(sim.clone(), false);
+        readers.push((number, control.spawn(reader.follow(stop.subscribe()))));
+    }
+    let clients: Vec<_> =
+        (0..sim.plan.clients).map(|number| control.spawn(Client::new(sim.clone(), number).run())).collect();
+    let admins: Vec<_> = admins.into_iter().map(|admin| control.spawn(admin.run())).collect();
+    for client in clients {
+        client.await.expect("a client ends");
+    }
+    for admin in admins {
+        admin.await.expect("an admin ends");
+    }
+    sim.cluster.calm().await;
+    stop.send_replace(true);
+    for (number, reader) in readers {
+        let (streams, late) = reader.await.expect("a reader ends");
+        let tails = streams.into_iter().map(|(arn, stream)| ((number, arn), stream));
+        let mut history = sim.history.lock();
+        history.tails.extend(tails);
+        history.late.extend(late);
+    }
+    // What hung-up clients and dead nodes left on its way ends before the last look.
+    control.sleep(Duration::from_secs(if sim.dice().percent(30) { 65 } else { 5 })).await;
+    if sim.dice().percent(70) {
+        sim.cluster.restart().await;
+    }
+    last_look(&sim, &control).await;
+}
+
+/// Reads everything that is there in the end.
+async fn last_look(sim: &Arc<Sim>, control: &Runtime) {
+    for table in &sim.plan.tables {
+        let items = scan(sim, table).await;
+        sim.history.lock().items.insert(table.name.clone(), items);
+        shards_tile(sim, table);
+    }
+    let mut reader = Reader::new(sim.clone(), true);
+    reader.pass().await;
+    // A second pass finds nothing new: nobody writes any more.
+    let records = |reader: &Reader| -> usize {
+        reader.streams.values().flat_map(|stream| &stream.shards).map(|shard| shard.records.len()).sum()
+    };
+    let read = records(&reader);
+    control.sleep(Duration::from_millis(100)).await;
+    reader.pass().await;
+    if records(&reader) != read {
+        let text = format!("{read} records at first, {} later", records(&reader));
+        sim.notice(Violation::new("a reader at the end has everything", text));
+    }
+    sim.history.lock().streams = reader.streams;
+}
+
+/// All items of a table, each noted as a read.
+async fn scan(sim: &Arc<Sim>, table: &TablePlan) -> BTreeMap<Key, Item> {
+    let invoked = sim.tick();
+    let request = json!({"TableName": table.name, "ConsistentRead": true});
+    let body = match sim.insist("Scan", request).await {
+        Ok(body) => body,
+        Err(failure) => {
+            let text = format!("the last Scan of {} answers {failure:?}", table.name);
+            sim.notice(Violation::new("a table that exists is found", text));
+            return BTreeMap::new();
+        }
+    };
+    let mut items = BTreeMap::new();
+    for item in body["Items"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        match (protocol::key_of(&table.name, item), protocol::item(item)) {
+            (Ok(key), Ok(item)) => drop(items.insert(key, item)),
+            (key, item) => sim.notice(Violation::new("a page can be read", format!("{key:?} {item:?}"))),
+        }
+    }
+    let answered = sim.tick();
+    for key in table.keys() {
+        let end = End::Answered(Answer::Item(items.get(&key).cloned()));
+        let operation = Operation::plain(0, Action::Read);
+        let client = "last".to_owned();
+        sim.history.lock().events.push(Event { client, key, operation, invoked, answered, end });
+    }
+    items
+}
+
+/// The open shards of an enabled stream cover every hash once.
+fn shards_tile(sim: &Arc<Sim>, table: &TablePlan) {
+    for server in sim.cluster.up() {
+        let Ok(catalog) = server.log.catalog() else { continue };
+        let Some(stream) = catalog.table(&scope(), &table.name).and_then(|table| table.stream) else { continue };
+        let Ok(list) = server.log.shards(stream) else { continue };
+        let mut open: Vec<(u128, u128)> =
+            list.shards().iter().filter(|shard| shard.ending.is_none()).map(|shard| shard.hash_range).collect();
+        open.sort_unstable();
+        let from_start = open.first().is_some_and(|(start, _)| *start == 0);
+        let to_end = open.last().is_some_and(|(_, end)| *end == u128::MAX);
+        let seamless =
+            open.windows(2).all(|pair| matches!(pair, [(_, end), (start, _)] if end.checked_add(1) == Some(*start)));
+        if !(from_start && to_end && seamless) {
+            let text = format!("{} has the open shards {open:x?}", table.name);
+            sim.notice(Violation::new("open shards tile the hash keys", text));
+        }
+    }
+}
