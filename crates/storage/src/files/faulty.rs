@@ -212,6 +212,13 @@ impl Faulty {
         files.map(|(path, _)| path.clone()).collect()
     }
 
+    /// Paths of all folders, sorted: one comes before what it holds.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let state = self.0.lock();
+        let folders = state.entries.iter().filter(|(_, node)| matches!(node, Node::Folder));
+        folders.map(|(path, _)| path.clone()).collect()
+    }
+
     /// Changes a file's bytes behind everyone's back: what bit rot does.
     pub fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.0.lock();
@@ -365,7 +372,7 @@ impl Files for Faulty {
         let mut state = self.0.lock();
         state.operate()?;
         let folder = parent(path);
-        if !matches!(state.entries.get(&folder), Some(Node::Folder)) {
+        if !folder.as_os_str().is_empty() && !matches!(state.entries.get(&folder), Some(Node::Folder)) {
             return Err(io::ErrorKind::NotFound.into());
         }
         if state.entries.contains_key(path) {
