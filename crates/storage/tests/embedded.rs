@@ -253,6 +253,40 @@ fn a_full_disk_refuses_writes_cuts_back_and_goes_on_when_there_is_room() {
     assert!(refused > 10 && half_written == 12);
 }
 
+/// Goal: the same where the group without room is the first of a new segment, whose header found room.
+#[test]
+fn a_full_disk_right_behind_a_new_segment_loses_nothing() {
+    let mut refused = 0;
+    for step in 0..40 {
+        refused += simulate(step, async move |disk: Faulty, runtime: Runtime| {
+            let settings = Settings { segment_bytes: 16 * 1024, ..simulated(&disk) };
+            let (cell, _) = open(&settings, &runtime).await.unwrap();
+            let used: u64 = disk.paths().iter().map(|path| disk.content(path).len() as u64).sum();
+            disk.set_faults(Faults { capacity_bytes: Some(used + 1024 * step), ..Faults::default() });
+            let (mut version, mut full) = (0, 0);
+            while full < 3 {
+                match put(&cell, &runtime, 1, version, vec![b'x'; 3000]).await {
+                    Ok(_) => version += 1,
+                    Err(CommitError::Full(_)) => full += 1,
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+            disk.set_faults(Faults::default());
+            for _ in 0..8 {
+                put(&cell, &runtime, 1, version, "after").await.unwrap();
+                version += 1;
+            }
+            drop(cell);
+            disk.crash(Survival::Nothing);
+            let (cell, _) = open(&settings, &runtime).await.unwrap();
+            assert_eq!(self::version(&cell, 1), version);
+            assert_eq!(log(&cell, 1).len() as u64, version);
+            full
+        });
+    }
+    assert_eq!(refused, 120);
+}
+
 #[test]
 fn below_the_reserve_writes_are_refused_while_reads_and_trim_go_on() {
     simulate(1, async |disk: Faulty, runtime: Runtime| {

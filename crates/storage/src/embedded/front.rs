@@ -212,7 +212,10 @@ impl Front {
     }
 
     /// Takes back groups that were not written, given oldest first: as if they had never been numbered.
-    pub(super) fn take_back(&mut self, groups: &[Group]) {
+    ///
+    /// `segment` is the one that is written to now. A segment that the oldest of them opened stays: its header is on the
+    /// disk and says truly what came before it.
+    pub(super) fn take_back(&mut self, groups: &[Group], segment: SegmentId) {
         for group in groups.iter().rev() {
             for (key, head) in group.undo.heads.iter().rev() {
                 match head {
@@ -223,6 +226,9 @@ impl Front {
             self.last = group.undo.last;
             self.tail = group.undo.tail;
             self.stated = group.undo.stated;
+        }
+        if segment > self.tail.segment {
+            self.tail = End { segment, offset: BLOCK, ..self.tail };
         }
     }
 

@@ -10,7 +10,7 @@ use parking_lot::MutexGuard;
 use super::engine::{Engine, answer_all, closed};
 use super::front::{Frame, Front, Group};
 use super::log_index::Segment;
-use super::segment::{BLOCK, GroupKind, SegmentHeader, seed};
+use super::segment::{BLOCK, GroupKind, SegmentHeader, SegmentId, seed};
 use super::{Durability, Planted};
 use crate::contract::CommitError;
 use crate::error::{Error, Kind};
@@ -35,6 +35,8 @@ pub(super) struct Failed {
     written: Vec<Group>,
     failed: Vec<Group>,
     error: Error,
+    /// The segment that is written to now: the first of the failed groups may have opened it.
+    segment: SegmentId,
 }
 
 impl Engine {
@@ -85,7 +87,7 @@ impl Engine {
 
     /// Groups that found no room are taken back as if they had never come; any other failure ends the cell.
     fn take_back(self: &Arc<Self>, failed: Failed) {
-        let Failed { written, failed, error } = failed;
+        let Failed { written, failed, error, segment } = failed;
         if error.kind != Kind::Full {
             self.fail(&error.to_string());
             answer_all(failed, || CommitError::Closed(closed(&error.to_string())));
@@ -95,7 +97,7 @@ impl Engine {
         {
             let mut front = self.front.lock();
             failed.extend(front.queue.drain(..));
-            front.take_back(&failed);
+            front.take_back(&failed, segment);
         }
         self.space.note_full();
         self.recycle_and_hand_on(written);
@@ -130,7 +132,7 @@ impl Engine {
             self.note_synced(&writer);
         } else if matches!(self.settings.durability, Durability::Strict) || late {
             if let Err(error) = self.sync(&mut writer) {
-                return Err(Failed { written: Vec::new(), failed: groups, error });
+                return Err(Failed { written: Vec::new(), failed: groups, error, segment: writer.segment.id });
             }
         } else {
             self.sync_later();
@@ -169,13 +171,15 @@ impl Engine {
     fn cut_back(&self, writer: &mut Writer, groups: Vec<Group>, index: usize, error: Error) -> Failed {
         let mut written = groups;
         let failed = written.split_off(index);
+        let segment = writer.segment.id;
         if error.kind != Kind::Full {
-            return Failed { written: Vec::new(), failed: [written, failed].into_iter().flatten().collect(), error };
+            let failed = [written, failed].into_iter().flatten().collect();
+            return Failed { written: Vec::new(), failed, error, segment };
         }
         let offset = failed.first().and_then(|group| group.frame.as_ref()).map(|frame| (frame.segment, frame.offset));
         let cut = || {
-            if let Some((segment, offset)) = offset
-                && segment == writer.segment.id
+            if let Some((of, offset)) = offset
+                && of == segment
                 && writer.file.len()? > offset
             {
                 writer.file.set_len(offset)?;
@@ -186,9 +190,10 @@ impl Engine {
         let mut cut = cut;
         let done = cut().map_err(|error: io::Error| self.failed("cut", writer, error));
         match done.and_then(|()| self.sync(writer)) {
-            Ok(()) => Failed { written, failed, error },
+            Ok(()) => Failed { written, failed, error, segment },
             Err(error) => {
-                Failed { written: Vec::new(), failed: [written, failed].into_iter().flatten().collect(), error }
+                let failed = [written, failed].into_iter().flatten().collect();
+                Failed { written: Vec::new(), failed, error, segment }
             }
         }
     }
