@@ -1,5 +1,6 @@
 //! The `headwater` command.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -43,7 +44,8 @@ fn run() -> Result<()> {
         let server = start_in_process(config.clone()).await?;
         announce(&server, &config, start);
         stop.recv().await;
-        println!("stopping");
+        // Whoever read our output may be gone.
+        let _ = writeln!(std::io::stdout(), "stopping");
         server.stop().await
     })
 }

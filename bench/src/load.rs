@@ -1,0 +1,127 @@
+//! Load: plain threads, one keep-alive connection each, requests made beforehand so that the client costs little.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// One keep-alive HTTP/1.1 connection with reused buffers.
+pub struct Connection {
+    stream: TcpStream,
+    answer: Vec<u8>,
+}
+
+impl Connection {
+    /// Connects.
+    pub fn open(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        Ok(Self { stream, answer: Vec::with_capacity(64 * 1024) })
+    }
+
+    /// Sends a whole request and returns the body of its answer; anything but 200 is an error.
+    pub fn call(&mut self, request: &[u8]) -> Result<&[u8]> {
+        self.stream.write_all(request)?;
+        self.answer.clear();
+        let mut chunk = [0u8; 16 * 1024];
+        loop {
+            let read = self.stream.read(&mut chunk)?;
+            if read == 0 {
+                bail!("the server closed the connection");
+            }
+            self.answer.extend_from_slice(&chunk[..read]);
+            let Some(head) = find(&self.answer, b"\r\n\r\n") else { continue };
+            let length = content_length(&self.answer[..head])?;
+            if self.answer.len() >= head + 4 + length {
+                let body = head + 4;
+                if !self.answer.starts_with(b"HTTP/1.1 200") {
+                    bail!("{}", String::from_utf8_lossy(&self.answer));
+                }
+                return Ok(&self.answer[body..body + length]);
+            }
+        }
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+fn content_length(head: &[u8]) -> Result<usize> {
+    let head = std::str::from_utf8(head)?;
+    let line = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then_some(value.trim())
+    });
+    Ok(line.context("an answer without Content-Length")?.parse()?)
+}
+
+/// What a run of load came to.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// Operations done.
+    pub operations: usize,
+    /// How long they took together.
+    pub elapsed: Duration,
+    /// Sorted times of single operations, in microseconds.
+    pub latencies_us: Vec<u64>,
+}
+
+impl Ran {
+    /// Operations per second.
+    pub fn rate(&self) -> f64 {
+        self.operations as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// A latency quantile in microseconds.
+    pub fn quantile_us(&self, quantile: f64) -> u64 {
+        let last = self.latencies_us.len().saturating_sub(1);
+        self.latencies_us.get((last as f64 * quantile) as usize).copied().unwrap_or_default()
+    }
+}
+
+/// Sends `operations` requests over `connections`; `request(i)` gives the i-th one.
+pub fn run<'a>(
+    address: SocketAddr,
+    connections: usize,
+    operations: usize,
+    request: impl Fn(usize) -> &'a [u8] + Sync,
+) -> Result<Ran> {
+    let next = AtomicUsize::new(0);
+    let latencies = Mutex::new(Vec::with_capacity(operations));
+    let start = Instant::now();
+    thread::scope(|scope| -> Result<()> {
+        let workers: Vec<_> = (0..connections)
+            .map(|_| {
+                scope.spawn(|| -> Result<()> {
+                    let mut connection = Connection::open(address)?;
+                    let mut own = Vec::with_capacity(operations / connections + 1);
+                    loop {
+                        let i = next.fetch_add(1, Ordering::Relaxed);
+                        if i >= operations {
+                            break;
+                        }
+                        let sent = Instant::now();
+                        connection.call(request(i))?;
+                        own.push(sent.elapsed().as_micros() as u64);
+                    }
+                    latencies.lock().expect("no holder panics").extend(own);
+                    Ok(())
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.join().map_err(|_| anyhow::anyhow!("a load thread panicked"))??;
+        }
+        Ok(())
+    })?;
+    let elapsed = start.elapsed();
+    let mut latencies_us = latencies.into_inner().expect("no holder panics");
+    latencies_us.sort_unstable();
+    Ok(Ran { operations, elapsed, latencies_us })
+}

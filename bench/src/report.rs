@@ -1,0 +1,70 @@
+//! Results as JSON and as a Markdown table.
+
+use serde_json::{Value, json};
+
+/// One workload's figures over all rounds: medians.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What was run.
+    pub name: String,
+    /// Connections at once.
+    pub connections: usize,
+    /// Operations of one round.
+    pub operations: usize,
+    /// Server CPU per operation, microseconds, one per round.
+    pub cpu_us: Vec<f64>,
+    /// The same beyond the bare server's of the same round and connections.
+    pub cpu_above_bare_us: Vec<f64>,
+    /// Ratio to the bare server of the same round.
+    pub cpu_ratio: Vec<f64>,
+    /// Operations per second, one per round.
+    pub rate: Vec<f64>,
+    /// Bytes given to the disk per operation.
+    pub disk_bytes: Vec<f64>,
+    /// Latency quantiles, microseconds.
+    pub p50_us: Vec<f64>,
+    /// 99th percentile.
+    pub p99_us: Vec<f64>,
+}
+
+/// The middle value.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// A Markdown table of medians.
+pub fn markdown(rows: &[Row]) -> String {
+    let mut text = String::from(
+        "| workload | connections | CPU µs/op | above bare | × bare | ops/s | disk bytes/op | p50 µs | p99 µs |\n\
+         |---|---|---|---|---|---|---|---|---|\n",
+    );
+    for row in rows {
+        text.push_str(&format!(
+            "| {} | {} | {:.1} | {:.1} | {:.2} | {:.0} | {:.0} | {:.0} | {:.0} |\n",
+            row.name,
+            row.connections,
+            median(&row.cpu_us),
+            median(&row.cpu_above_bare_us),
+            median(&row.cpu_ratio),
+            median(&row.rate),
+            median(&row.disk_bytes),
+            median(&row.p50_us),
+            median(&row.p99_us),
+        ));
+    }
+    text
+}
+
+/// All rounds of all rows.
+pub fn json(rows: &[Row]) -> Value {
+    rows.iter()
+        .map(|row| {
+            json!({"workload": row.name, "connections": row.connections, "operations_per_round": row.operations,
+                "cpu_us": row.cpu_us, "cpu_above_bare_us": row.cpu_above_bare_us, "cpu_ratio": row.cpu_ratio,
+                "operations_per_second": row.rate, "disk_bytes_per_operation": row.disk_bytes,
+                "p50_us": row.p50_us, "p99_us": row.p99_us})
+        })
+        .collect()
+}

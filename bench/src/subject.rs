@@ -1,0 +1,97 @@
+//! A server under test: a process of its own, its CPU time and I/O as the kernel counts them. Linux only.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+/// Unit of CPU time in `/proc/{pid}/stat`: USER_HZ is 100 on every Linux that Rust supports.
+const TICK: Duration = Duration::from_millis(10);
+
+/// A running server process; ended when dropped.
+pub struct Subject {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where its metrics are, if it has some.
+    pub admin: Option<SocketAddr>,
+}
+
+/// What a process has used so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Used {
+    /// User and system time.
+    pub cpu: Duration,
+    /// Bytes handed to write calls on files (`wchar` counts sockets too on some kernels: see `disk_bytes`).
+    pub written_bytes: u64,
+    /// Bytes that reached the block layer.
+    pub disk_bytes: u64,
+    /// Resident memory.
+    pub resident_bytes: u64,
+}
+
+impl Subject {
+    /// Starts a program that prints `dynamodb  http://ADDRESS`, optionally `admin  http://ADDRESS`, then a line that
+    /// starts with `try:`.
+    pub fn start(program: &Path, arguments: &[&str]) -> Result<Self> {
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        let output = child.stdout.take().context("its output")?;
+        // Owned from here on, so that a start that fails ends the process too.
+        let mut subject = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), admin: None };
+        let mut lines = BufReader::new(output).lines();
+        for line in lines.by_ref() {
+            let line = line?;
+            let mut words = line.split_whitespace();
+            let address = |text: &str| text.split('/').next().unwrap_or_default().parse::<SocketAddr>();
+            match (words.next(), words.next().and_then(|word| word.strip_prefix("http://"))) {
+                (Some("dynamodb"), Some(at)) => subject.address = address(at)?,
+                (Some("admin"), Some(at)) => subject.admin = Some(address(at)?),
+                (Some("try:"), _) => break,
+                _ => {}
+            }
+        }
+        // Keep reading, or the server would block on a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        ensure!(subject.address.port() != 0, "{} printed no address", program.display());
+        Ok(subject)
+    }
+
+    /// What it has used since it was started.
+    pub fn used(&self) -> Result<Used> {
+        let proc = format!("/proc/{}", self.child.id());
+        let stat = fs::read_to_string(format!("{proc}/stat")).context("benches need Linux")?;
+        // The name may hold blanks; fields are counted behind its closing parenthesis.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks: u32 = fields.get(11).context("utime")?.parse::<u32>()? + fields.get(12).context("stime")?.parse::<u32>()?;
+        let io = fs::read_to_string(format!("{proc}/io"))?;
+        let status = fs::read_to_string(format!("{proc}/status"))?;
+        Ok(Used {
+            cpu: TICK * ticks,
+            written_bytes: field(&io, "wchar:"),
+            disk_bytes: field(&io, "write_bytes:"),
+            resident_bytes: field(&status, "VmRSS:") * 1024,
+        })
+    }
+}
+
+fn field(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.split_whitespace().next()).and_then(|word| word.parse().ok()).unwrap_or_default()
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
