@@ -58,6 +58,8 @@ pub enum HeadChange {
         /// Change of the byte count.
         bytes: i64,
         /// Takes one sequence number that no record bears (closing or opening a shard), before any record of the plan.
+        /// A group with such a plan is durable before it is published, relaxed or not: who sees a shard's end sees all
+        /// of its records, and no crash opens it again.
         take: bool,
         /// Heads of the same plan, by index into [`Plan::heads`] and all lower than this one's index: numbers taken
         /// under this head from now on are greater than any taken under those (a child's head above its parents').
@@ -110,6 +112,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether the plan closes or opens a shard.
+    pub fn takes_a_number(&self) -> bool {
+        self.heads.iter().any(|used| matches!(used.change, HeadChange::Move { take: true, .. }))
+    }
+
     /// About how many bytes the plan takes in a group.
     pub fn size_bytes(&self) -> usize {
         let writes: usize = self.writes.iter().map(|w| w.key.len() + w.value.as_ref().map_or(0, Bytes::len) + 16).sum();

@@ -10,6 +10,15 @@ mod wholes;
 
 use crate::history::{History, Violation};
 
+/// Of what clients notice themselves, what must not be even where a crash takes answers back.
+const RELAXED_TOO: [&str; 5] = [
+    "every request is answered",
+    "no child is shown before its parent's end",
+    "AT_SEQUENCE_NUMBER gives that record first",
+    "a record is as its view says",
+    "a reader at the end has everything",
+];
+
 /// How much was checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Checked {
@@ -46,9 +55,13 @@ impl Checked {
 pub fn all(history: &History) -> (Checked, Vec<Violation>) {
     let mut checked = Checked::default();
     let mut found = history.noticed.clone();
-    items::check(history, &mut checked, &mut found);
+    if history.relaxed {
+        found.retain(|violation| RELAXED_TOO.contains(&violation.check));
+    } else {
+        items::check(history, &mut checked, &mut found);
+        wholes::check(history, &mut checked, &mut found);
+    }
     shards::check(history, &mut checked, &mut found);
     changes::check(history, &mut checked, &mut found);
-    wholes::check(history, &mut checked, &mut found);
     (checked, found)
 }

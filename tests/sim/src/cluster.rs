@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use headwater_log::Log;
 use headwater_storage::Cell;
+use headwater_storage::embedded::Durability;
 use headwater_storage::memory::{Faults, Model, Node};
 use headwater_types::runtime::simulated::World;
 use headwater_types::{BoxFuture, Clock, Millis, Runtime};
@@ -14,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::embedded::{Disk, Found};
-use crate::plan::{Dice, Plan};
+use crate::plan::{Dice, Mode, Plan};
 use crate::planted::Bug;
 use crate::server::Server;
 
@@ -92,7 +93,11 @@ impl Cluster {
     pub fn new(world: &World, plan: &Plan, bug: Option<Bug>) -> Arc<Self> {
         let (database, dice) = (world.node(DATABASE), Dice(world.node(CONTROL)));
         let engine = match plan.mode {
-            crate::plan::Mode::Embedded => Engine::Disk(Disk::new(&dice, bug)),
+            Mode::Embedded => Engine::Disk(Disk::new(&dice, Durability::Strict, bug)),
+            Mode::Relaxed if dice.percent(70) => {
+                let interval = dice.time(Duration::from_millis(40));
+                Engine::Disk(Disk::new(&dice, Durability::Relaxed { interval }, bug))
+            }
             mode => Engine::Model(Model::new(database, mode.settings())),
         };
         let nodes = plan.mode.nodes();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_storage::embedded::{self, IndexKind, Settings};
+use headwater_storage::embedded::{self, Durability, IndexKind, Settings};
 use headwater_storage::files::faulty::{Faults, Faulty, Survival};
 use headwater_storage::{Cell, Error};
 use headwater_types::{Clock, Runtime};
@@ -34,9 +34,10 @@ pub struct Found {
 
 impl Disk {
     /// An empty disk. Small segments and parts, so that they are closed, flushed and trimmed within a run.
-    pub fn new(dice: &Dice, bug: Option<Bug>) -> Self {
+    pub fn new(dice: &Dice, durability: Durability, bug: Option<Bug>) -> Self {
         let faulty = Faulty::new();
         let settings = Settings {
+            durability,
             memtable_bytes: Some(dice.between(2, 64) << 10),
             segment_bytes: dice.between(16, 256) << 10,
             replay_bytes_max: dice.between(32, 512) << 10,

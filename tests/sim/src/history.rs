@@ -183,6 +183,8 @@ pub struct LateRead {
 pub struct History {
     tick: u64,
     next_id: u64,
+    /// A crash may take answered changes back: only what stream readers were shown is for good.
+    pub relaxed: bool,
     /// Operations on items.
     pub events: Vec<Event>,
     /// Queries.

@@ -13,9 +13,9 @@ use headwater_sim::stopwatch::Stopwatch;
 #[derive(Parser)]
 #[command(name = "headwater-sim")]
 struct Arguments {
-    /// Seeds per mode.
-    #[arg(long, default_value_t = 100)]
-    seeds: u64,
+    /// Seeds per mode, or for each planted bug; 100, or as many as fit into `--seconds`.
+    #[arg(long)]
+    seeds: Option<u64>,
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     start: u64,
@@ -35,6 +35,7 @@ enum Modes {
     Memory,
     TwoNodes,
     Embedded,
+    Relaxed,
     All,
 }
 
@@ -44,11 +45,16 @@ impl Modes {
             Self::Memory => vec![Mode::Memory],
             Self::TwoNodes => vec![Mode::TwoNodes],
             Self::Embedded => vec![Mode::Embedded],
+            Self::Relaxed => vec![Mode::Relaxed],
             Self::All => Mode::ALL.to_vec(),
         }
     }
 }
 
+/// Seeds per mode, if nobody says.
+const SEEDS: u64 = 100;
+/// Seeds in which each planted bug must be found.
+const HUNT_SEEDS_MAX: u64 = 500;
 /// One seed in so many is run twice: the same seed gives the same trace.
 const REPEAT_EVERY: u64 = 10;
 /// Seeds from which on a mode must have met every kind of fault.
@@ -57,15 +63,16 @@ const FAULTS_FROM: u64 = 20;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.planted {
-        return headwater_sim::planted::hunt(arguments.seeds);
+        return headwater_sim::planted::hunt(arguments.seeds.unwrap_or(HUNT_SEEDS_MAX));
     }
+    let seeds = arguments.seeds.unwrap_or(if arguments.seconds.is_some() { u64::MAX } else { SEEDS });
     let modes = arguments.mode.list();
     let each = arguments.seconds.map(|seconds| Duration::from_secs(seconds) / modes.len() as u32);
     let mut code = ExitCode::SUCCESS;
     for mode in modes {
         let mut total = Total::new(mode);
         let watch = Stopwatch::start();
-        for seed in arguments.start..arguments.start.saturating_add(arguments.seeds) {
+        for seed in arguments.start..arguments.start.saturating_add(seeds) {
             if each.is_some_and(|each| watch.elapsed() > each) {
                 break;
             }

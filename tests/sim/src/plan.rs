@@ -16,11 +16,14 @@ pub enum Mode {
     TwoNodes,
     /// The embedded engine on the faulty file layer: crashes that lose, reorder and tear unsynced writes.
     Embedded,
+    /// Either engine with one node, answering before the sync: crashes take answers back, but nothing that a reader of
+    /// a stream was shown.
+    Relaxed,
 }
 
 impl Mode {
     /// Every mode.
-    pub const ALL: [Self; 3] = [Self::Memory, Self::TwoNodes, Self::Embedded];
+    pub const ALL: [Self; 4] = [Self::Memory, Self::TwoNodes, Self::Embedded, Self::Relaxed];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -28,13 +31,14 @@ impl Mode {
             Self::Memory => "memory",
             Self::TwoNodes => "two-nodes",
             Self::Embedded => "embedded",
+            Self::Relaxed => "relaxed",
         }
     }
 
     /// Nodes at work.
     pub fn nodes(self) -> usize {
         match self {
-            Self::Memory | Self::Embedded => 1,
+            Self::Memory | Self::Embedded | Self::Relaxed => 1,
             Self::TwoNodes => 2,
         }
     }
@@ -44,6 +48,7 @@ impl Mode {
         match self {
             Self::Memory | Self::Embedded => Settings::OWN,
             Self::TwoNodes => Settings::SHARED,
+            Self::Relaxed => Settings::RELAXED,
         }
     }
 }
@@ -237,6 +242,7 @@ fn faults(mode: Mode, dice: &Dice) -> Faults {
             conflicting: *dice.pick(&[0, 500]),
             ..slow
         },
+        Mode::Relaxed => Faults { crash: *dice.pick(&[0, 20, 100]), ..slow },
         Mode::Embedded => slow,
     }
 }

@@ -74,8 +74,10 @@ impl Total {
             ("crashes", self.fared.crashes),
             ("records", self.checked.records),
             ("traced records", self.checked.traced),
-            ("whole queries", self.checked.wholes),
         ];
+        if self.mode != Mode::Relaxed {
+            figures.push(("whole queries", self.checked.wholes));
+        }
         if self.mode == Mode::TwoNodes {
             figures.push(("fenced", self.fared.fenced));
             figures.push(("unknown", self.fared.unknown));

@@ -57,7 +57,9 @@ pub fn run(seed: u64, mode: Mode, bug: Option<Bug>) -> Outcome {
     let dice = Dice(world.node(CONTROL));
     let plan = Plan::draw(mode, &dice);
     let cluster = Cluster::new(&world, &plan, bug);
-    let sim = Arc::new(Sim { cluster: cluster.clone(), plan, history: Mutex::new(History::default()) });
+    let mut history = History::default();
+    history.relaxed = mode == Mode::Relaxed;
+    let sim = Arc::new(Sim { cluster: cluster.clone(), plan, history: Mutex::new(history) });
     let main = scenario(sim.clone());
     let ended = catch_unwind(AssertUnwindSafe(|| world.run(main)));
     // What unwound may still be borrowed by tasks: they go first.

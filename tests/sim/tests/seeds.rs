@@ -37,6 +37,11 @@ fn the_embedded_engine_keeps_its_promises() {
 }
 
 #[test]
+fn relaxed_engines_keep_what_readers_were_shown() {
+    pass(Mode::Relaxed);
+}
+
+#[test]
 fn two_seeds_differ() {
     assert_ne!(run(1, Mode::Memory, None).trace, run(2, Mode::Memory, None).trace);
 }

@@ -12,7 +12,7 @@ use super::front::{Frame, Front, Group};
 use super::log_index::Segment;
 use super::segment::{BLOCK, GroupKind, SegmentHeader, SegmentId, seed};
 use super::{Durability, Planted};
-use crate::contract::CommitError;
+use crate::contract::{CommitError, Plan};
 use crate::error::{Error, Kind};
 use crate::files::{File, write_whole};
 
@@ -122,13 +122,14 @@ impl Engine {
                 GroupKind::Statement => writer.stated = true,
                 GroupKind::Plans | GroupKind::Horizons => writer.dirty = true,
             }
-            // Relaxed or not, no time is shown that a start after a crash could show again.
+            // Relaxed or not, no time is shown that a start after a crash could show again, and no shard's end before
+            // all of its records.
             late |= group.mark.0 - self.reserve_ms() > self.marked.load(Ordering::Acquire);
+            late |= group.plans.iter().any(Plan::takes_a_number);
         }
         self.space.wrote(&*self.files, &self.folder, &self.clock, bytes_of(&groups));
-        if self.volatile {
-            self.note_synced(&writer);
-        } else if self.settings.planted == Some(Planted::AckBeforeSync) {
+        // Memory has nothing to sync; and one planted bug tells everyone too early.
+        if self.volatile || self.settings.planted == Some(Planted::AckBeforeSync) {
             self.note_synced(&writer);
         } else if matches!(self.settings.durability, Durability::Strict) || late {
             if let Err(error) = self.sync(&mut writer) {

@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 use super::faults::{Faults, Step, strikes};
 use super::view::View;
 use super::{Model, Settings};
-use crate::contract::{Batch, BatchId, Cell, CommitError, HeadChange, Horizon, Outcome, Snapshot, Stats};
+use crate::contract::{Batch, BatchId, Cell, CommitError, HeadChange, Horizon, Outcome, Plan, Snapshot, Stats};
 use crate::error::{Error, Kind};
 use crate::keyspace::is_partition_head;
 
@@ -236,7 +236,9 @@ impl Inner {
             self.step(Step::Written, group).await;
         }
         let group = self.queue.lock().groups;
-        if self.settings().relaxed {
+        let closes = |waiting: &Waiting| waiting.batch.plans.iter().any(Plan::takes_a_number);
+        let relaxed = self.settings().relaxed && !written.iter().any(|(_, waiting, _)| closes(waiting));
+        if relaxed {
             self.sync_later();
         } else if !self.sync() {
             return;

@@ -107,8 +107,10 @@ impl State {
         self.mark
     }
 
-    pub(super) fn raise_mark(&mut self, to: Millis) {
-        self.mark = self.mark.max(to);
+    /// Remembers that a time was shown: the next start is later, so that no number that this one gave and lost is given
+    /// again.
+    pub(super) fn raise_mark(&mut self, shown: Millis) {
+        self.mark = self.mark.max(Millis(shown.0 + 1));
     }
 
     /// The start of a process: takes back what is not durable and ends earlier handles.
@@ -188,6 +190,7 @@ impl State {
             self.append(record.shard, head.number, position, &record.payload);
         }
         for (used, head) in plan.heads.iter().zip(heads) {
+            self.raise_mark(head.number.at());
             let value = match used.change {
                 HeadChange::Compare => continue,
                 HeadChange::Move { .. } => Some(head),
