@@ -206,12 +206,11 @@ fn read_all(snapshot: &dyn Snapshot, shard: u64) -> Result<Records, String> {
     }
 }
 
+/// Shard and number of a plan's record, by its batch and its place there.
+type Places = BTreeMap<(u128, u64), (u64, u64)>;
+
 /// The state must be the fold of the log; every plan's place by batch and index.
-fn fold(
-    snapshot: &dyn Snapshot,
-    records: &Records,
-    shards: Range<u64>,
-) -> Result<BTreeMap<(u128, u64), (u64, u64)>, String> {
+fn fold(snapshot: &dyn Snapshot, records: &Records, shards: Range<u64>) -> Result<Places, String> {
     let mut items: BTreeMap<String, String> = BTreeMap::new();
     let mut plans = BTreeMap::new();
     let mut counts: BTreeMap<u128, (u64, u64)> = BTreeMap::new();

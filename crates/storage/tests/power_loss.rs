@@ -5,6 +5,7 @@
 //! process alone was killed, and the power fails after the next start); each is opened again and checked: all that was acknowledged or shown is there, groups are whole, the key space is the
 //! fold of the log. Then it is written to and crashes again: nothing that was cut off comes back, nothing kept is lost,
 //! no number is given twice. Recovery itself is stopped at each of its operations too.
+#![allow(clippy::unwrap_used, reason = "a test may end here")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -22,7 +22,7 @@ use super::front::{Answer, Front, Group};
 use super::heads::Heads;
 use super::index::Index;
 use super::log_index::{Entry, LogIndex};
-use super::segment::GroupKind;
+use super::segment::{GroupKind, SegmentId};
 use super::snapshots::Snapshots;
 use super::space::Space;
 use super::upkeep::Upkeep;
@@ -63,6 +63,8 @@ pub(super) struct Engine {
     /// Newest store time that is safe to show: a synced group reserves it.
     pub(super) marked: AtomicI64,
     pub(super) failed: AtomicBool,
+    /// The segment of the newest group that was noted in the log's index.
+    pub(super) noted: AtomicU64,
     pub(super) sync_due: AtomicBool,
     pub(super) statement_due: AtomicBool,
     pub(super) published: watch::Sender<Position>,
@@ -301,9 +303,9 @@ impl Engine {
             .iter()
             .map(|at| (at.shard, Entry { number: at.number, position, offset: at.offset, length: at.length }));
         self.log.add(&segment, position, frame.end.offset, records);
-        if let Some(header) = &frame.opens {
-            self.seal_later(header.previous.segment);
-        }
+        // Everything of the segments before is noted: they can be sealed.
+        let before = self.noted.swap(frame.segment.0, Ordering::AcqRel);
+        (before..frame.segment.0).for_each(|id| self.seal_later(SegmentId(id)));
     }
 
     /// Shows a group and answers.

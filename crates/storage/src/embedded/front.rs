@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::Planted;
 use super::frame::{HeadState, RecordAt, put_counts, put_head, put_horizons, put_record, put_write};
 use super::segment::{
-    BLOCK, End, GROUP_HEADER, GroupHeader, GroupKind, SegmentHeader, SegmentId, payload_checksum, round_up, seed,
+    BLOCK, End, GROUP_HEADER, GroupHeader, GroupKind, SegmentHeader, SegmentId, payload_checksum, seed,
 };
 use crate::contract::{Batch, BatchId, CommitError, Head, HeadChange, HeadKey, Outcome, Plan};
 
@@ -65,6 +65,7 @@ struct Undo {
 pub(super) struct Front {
     store: u128,
     generation: u64,
+    block: u64,
     segment_bytes: u64,
     time_reserve_ms: i64,
     planted: Option<Planted>,
@@ -107,6 +108,7 @@ impl Front {
         Self {
             store: header.store,
             generation: header.generation,
+            block: header.block,
             segment_bytes: settings.segment_bytes,
             time_reserve_ms: settings.time_reserve.as_millis() as i64,
             planted: settings.planted,
@@ -382,7 +384,7 @@ impl Front {
         synced: Position,
     ) {
         let length = bytes.len() - GROUP_HEADER;
-        let size = round_up(bytes.len() as u64);
+        let size = (bytes.len() as u64).next_multiple_of(self.block);
         self.newest_time = self.newest_time.max(now);
         let mark = Millis(self.newest_time.0 + self.time_reserve_ms);
         let opens =
@@ -420,7 +422,15 @@ impl Front {
         let id = previous.segment.next();
         self.tail = End { segment: id, offset: BLOCK, ..previous };
         self.stated = previous.position;
-        SegmentHeader { store: self.store, id, generation: self.generation, mark, synced: previous.position, previous }
+        SegmentHeader {
+            store: self.store,
+            id,
+            block: self.block,
+            generation: self.generation,
+            mark,
+            synced: previous.position,
+            previous,
+        }
     }
 
     fn buffer(&mut self) -> Vec<u8> {

@@ -3,6 +3,9 @@
 //! Kept in memory for every segment: its range of numbers; for every shard: which segments hold records of it. Footers
 //! (per shard: numbers, positions, places) are read when they are asked for and kept while there is room.
 
+mod footer;
+mod segment_set;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -13,13 +16,16 @@ use headwater_types::hash::FixedMap;
 use headwater_types::{Position, SequenceNumber, ShardUid};
 use parking_lot::{Mutex, RwLock};
 
-use super::bytes::{Cut, Reader, put_u64, put_varint};
+use super::bytes::{Cut, Reader};
 use super::frame::{RECORD_HEADER, record_checksum, take_record_header};
-use super::segment::{FOOTER_HEADER, FooterHeader, SegmentId, corrupt, encode_footer};
+use super::segment::{FOOTER_HEADER, SegmentId, corrupt, encode_footer};
 use super::snapshots::Shown;
 use crate::contract::{From, LogRecord, PageLimit};
 use crate::error::{Error, Kind};
 use crate::files::{File, Files, read_exactly};
+pub(super) use footer::{Entry, Footer};
+use footer::{decode_entries, decode_summary, encode_entries, read_footer_header};
+use segment_set::SegmentSet;
 
 /// Records closer than this are read together. Unit: bytes.
 const GAP_MAX: u64 = 16 * 1024;
@@ -27,20 +33,6 @@ const GAP_MAX: u64 = 16 * 1024;
 const READ_MAX: u64 = 1024 * 1024;
 /// Sealed segments that stay open with their footers.
 const OPEN_MAX: usize = 128;
-
-/// One record of a shard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Entry {
-    pub(super) number: SequenceNumber,
-    pub(super) position: Position,
-    /// Of the record's header in its file.
-    pub(super) offset: u64,
-    /// Of its payload.
-    pub(super) length: u32,
-}
-
-/// Every record of a segment, by shard and rising number.
-pub(super) type Footer = BTreeMap<ShardUid, Vec<Entry>>;
 
 /// What is kept of a segment.
 pub(super) struct Segment {
@@ -73,18 +65,17 @@ struct State {
     shards: FixedMap<ShardUid, SegmentSet>,
 }
 
-/// A bitmap of segments.
-#[derive(Default)]
-struct SegmentSet {
-    /// The segment of the lowest bit, a multiple of 64.
-    base: u64,
-    words: std::collections::VecDeque<u64>,
-}
-
 #[derive(Default)]
 struct OpenSegments {
-    known: FixedMap<SegmentId, (Arc<dyn File>, Arc<Footer>, u64)>,
+    known: FixedMap<SegmentId, OpenSegment>,
     clock: u64,
+}
+
+struct OpenSegment {
+    file: Arc<dyn File>,
+    footer: Arc<Footer>,
+    /// The clock when it was last asked for.
+    used: u64,
 }
 
 impl Segment {
@@ -144,46 +135,6 @@ impl Segment {
 
     fn covers(&self, start: SequenceNumber) -> bool {
         self.state.read().numbers.is_some_and(|(_, high)| high >= start)
-    }
-}
-
-impl SegmentSet {
-    fn insert(&mut self, id: SegmentId) {
-        let word = id.0 & !63;
-        if self.words.is_empty() {
-            self.base = word;
-        }
-        debug_assert!(word >= self.base, "segments are added in order");
-        let index = ((word - self.base) / 64) as usize;
-        if self.words.len() <= index {
-            self.words.resize(index + 1, 0);
-        }
-        self.words[index] |= 1 << (id.0 & 63);
-    }
-
-    /// Removes everything before a segment; whether nothing is left.
-    fn cut(&mut self, first: SegmentId) -> bool {
-        while self.base + 64 <= first.0 && self.words.pop_front().is_some() {
-            self.base += 64;
-        }
-        if self.base < first.0
-            && let Some(word) = self.words.front_mut()
-        {
-            *word &= u64::MAX << (first.0 - self.base);
-        }
-        self.words.iter().all(|word| *word == 0)
-    }
-
-    fn from(&self, first: SegmentId) -> impl Iterator<Item = SegmentId> {
-        let skip = (first.0.saturating_sub(self.base) / 64) as usize;
-        let words = self.words.iter().enumerate().skip(skip);
-        let base = self.base;
-        words
-            .flat_map(move |(index, word)| {
-                let start = base + 64 * index as u64;
-                (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| SegmentId(start + bit))
-            })
-            .filter(move |id| *id >= first)
     }
 }
 
@@ -294,7 +245,7 @@ impl LogIndex {
         if let Some((_, footer)) = &segment.state.read().growing {
             return Ok(last(footer));
         }
-        Ok(last(&*self.opened(segment)?.1))
+        Ok(last(&self.opened(segment)?.1))
     }
 
     /// Forgets segments before `first`; the shards that have none left.
@@ -384,16 +335,16 @@ impl LogIndex {
 impl OpenSegments {
     fn get(&mut self, id: SegmentId) -> Option<(Arc<dyn File>, Arc<Footer>)> {
         self.clock += 1;
-        let (file, footer, used) = self.known.get_mut(&id)?;
-        *used = self.clock;
-        Some((file.clone(), footer.clone()))
+        let open = self.known.get_mut(&id)?;
+        open.used = self.clock;
+        Some((open.file.clone(), open.footer.clone()))
     }
 
     fn put(&mut self, id: SegmentId, file: Arc<dyn File>, footer: Arc<Footer>) {
         self.clock += 1;
-        self.known.insert(id, (file, footer, self.clock));
+        self.known.insert(id, OpenSegment { file, footer, used: self.clock });
         if self.known.len() > OPEN_MAX {
-            let oldest = self.known.iter().min_by_key(|(_, (_, _, used))| *used).map(|(id, _)| *id);
+            let oldest = self.known.iter().min_by_key(|(_, open)| open.used).map(|(id, _)| *id);
             oldest.map(|id| self.known.remove(&id));
         }
     }
@@ -472,102 +423,7 @@ fn take_record(bytes: &Bytes, shard: ShardUid, entry: &Entry) -> Option<LogRecor
     whole.then_some(LogRecord { number, payload })
 }
 
-/// The header and where the entries start.
-fn read_footer_header(file: &dyn File, end: u64) -> Option<(FooterHeader, u64)> {
-    let bytes = read_exactly(file, end, FOOTER_HEADER).ok()?;
-    let header = FooterHeader::decode(&bytes)?;
-    let entries_at = end + FOOTER_HEADER as u64 + u64::from(header.summary_length);
-    let length = file.len().ok()?;
-    let whole = entries_at.checked_add(header.entries_length)? <= length;
-    whole.then_some((header, entries_at))
-}
-
-fn encode_entries(footer: &Footer) -> (Vec<u8>, Vec<u8>) {
-    let all = || footer.values().flatten().map(|entry| entry.number.0);
-    let mut summary = Vec::new();
-    put_u64(&mut summary, all().min().unwrap_or(u64::MAX));
-    put_u64(&mut summary, all().max().unwrap_or(0));
-    let mut bytes = Vec::new();
-    for (shard, entries) in footer {
-        put_varint(&mut summary, shard.0);
-        put_varint(&mut bytes, shard.0);
-        put_varint(&mut bytes, entries.len() as u64);
-        let (mut number, mut position, mut offset) = (0, 0, 0);
-        for entry in entries {
-            put_varint(&mut bytes, entry.number.0 - number);
-            put_varint(&mut bytes, entry.position.0 - position);
-            put_varint(&mut bytes, entry.offset - offset);
-            put_varint(&mut bytes, u64::from(entry.length));
-            (number, position, offset) = (entry.number.0, entry.position.0, entry.offset);
-        }
-    }
-    (summary, bytes)
-}
-
-type Summary = (Option<(SequenceNumber, SequenceNumber)>, Vec<ShardUid>);
-
-fn decode_summary(bytes: &[u8]) -> Result<Summary, Cut> {
-    let mut reader = Reader::new(bytes);
-    let (low, high) = (reader.u64()?, reader.u64()?);
-    let mut shards = Vec::new();
-    while !reader.is_done() {
-        shards.push(ShardUid(reader.varint()?));
-    }
-    Ok(((low <= high).then_some((SequenceNumber(low), SequenceNumber(high))), shards))
-}
-
-fn decode_entries(bytes: &[u8]) -> Result<Footer, Cut> {
-    let mut reader = Reader::new(bytes);
-    let mut footer = Footer::new();
-    while !reader.is_done() {
-        let shard = ShardUid(reader.varint()?);
-        let count = reader.varint()?;
-        let mut entries = Vec::new();
-        let (mut number, mut position, mut offset) = (0u64, 0u64, 0u64);
-        for _ in 0..count {
-            number = number.checked_add(reader.varint()?).ok_or(Cut)?;
-            position = position.checked_add(reader.varint()?).ok_or(Cut)?;
-            offset = offset.checked_add(reader.varint()?).ok_or(Cut)?;
-            let length = u32::try_from(reader.varint()?).map_err(|_| Cut)?;
-            entries.push(Entry { number: SequenceNumber(number), position: Position(position), offset, length });
-        }
-        footer.insert(shard, entries);
-    }
-    Ok(footer)
-}
-
 fn unreadable(path: &std::path::Path, error: io::Error) -> Error {
     let kind = if error.kind() == io::ErrorKind::StorageFull { Kind::Full } else { Kind::Unavailable };
     Error::new(kind, format!("{}: the segment cannot be read or written", path.display())).because(error)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn footers_and_summaries_come_back() {
-        let entry =
-            |number, offset| Entry { number: SequenceNumber(number), position: Position(number), offset, length: 7 };
-        let footer: Footer =
-            [(ShardUid(4), vec![entry(5, 4096), entry(900, 5000)]), (ShardUid(u64::MAX), vec![entry(6, 4200)])].into();
-        let (summary, entries) = encode_entries(&footer);
-        assert_eq!(decode_entries(&entries), Ok(footer.clone()));
-        let numbers = Some((SequenceNumber(5), SequenceNumber(900)));
-        assert_eq!(decode_summary(&summary), Ok((numbers, footer.keys().copied().collect())));
-        let (summary, _) = encode_entries(&Footer::new());
-        assert_eq!(decode_summary(&summary), Ok((None, Vec::new())));
-    }
-
-    #[test]
-    fn a_segment_set_lists_what_is_left_after_a_cut() {
-        let mut set = SegmentSet::default();
-        let ids = [3, 63, 64, 130, 700].map(SegmentId);
-        ids.into_iter().for_each(|id| set.insert(id));
-        assert_eq!(set.from(SegmentId(0)).collect::<Vec<_>>(), ids);
-        assert_eq!(set.from(SegmentId(65)).collect::<Vec<_>>(), ids[3..]);
-        assert!(!set.cut(SegmentId(131)));
-        assert_eq!(set.from(SegmentId(0)).collect::<Vec<_>>(), ids[4..]);
-        assert!(set.cut(SegmentId(701)));
-    }
 }

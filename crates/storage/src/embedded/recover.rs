@@ -10,11 +10,12 @@
 //! acknowledged bytes are damaged, and the store is not opened. The new segment's header says where the old one ended;
 //! what follows there is never read again.
 
-use std::path::{Path, PathBuf};
+mod scan;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 
-use bytes::Bytes;
 use headwater_types::{Clock, Millis, Position, Runtime};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -27,7 +28,7 @@ use super::index::{Index, Lsm, OrderedMap};
 use super::log_index::{Entry, LogIndex, Segment};
 use super::rows;
 use super::segment::{
-    BLOCK, End, GROUP_HEADER, GroupHeader, GroupKind, SegmentHeader, SegmentId, corrupt, payload_checksum,
+    BLOCK, BLOCK_IN_MEMORY, End, GROUP_HEADER, GroupHeader, GroupKind, SegmentHeader, SegmentId, corrupt,
 };
 use super::snapshots::Snapshots;
 use super::space::Space;
@@ -36,19 +37,11 @@ use super::upkeep::Upkeep;
 use super::writer::Writer;
 use super::{IndexKind, Recovered, Settings};
 use crate::error::{Error, Kind};
-use crate::files::{File, Files, Lock, TEMPORARY, read_exactly, write_whole};
+use crate::files::{Files, Lock, write_whole};
+use scan::{Found, copy, find_segments, scan};
 
 /// The reserve, where none is set.
 const RESERVE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
-
-/// A segment as it lies on the disk.
-struct Found {
-    header: SegmentHeader,
-    path: PathBuf,
-    file: Arc<dyn File>,
-    /// Whole groups in order; only of segments that are scanned.
-    groups: Vec<(GroupHeader, u64)>,
-}
 
 /// Opens a locked directory.
 pub(super) fn open(
@@ -82,6 +75,7 @@ pub(super) fn open(
     let header = SegmentHeader {
         store: store.id,
         id: newest.map_or(SegmentId(1), |found| found.header.id.next()),
+        block: if files.volatile() { BLOCK_IN_MEMORY } else { BLOCK },
         generation: newest.map_or(1, |found| found.header.generation + 1),
         mark: Millis(now.0 + settings.time_reserve.as_millis() as i64),
         synced: recovered.position,
@@ -116,58 +110,23 @@ fn make_folder(files: &dyn Files, folder: &Path) -> Result<(), Error> {
     files.sync_dir(above).map_err(|error| unreadable(above, error))
 }
 
-/// All segments by id, their headers read and their order checked.
-fn find_segments(files: &dyn Files, folder: &Path, store: &Store) -> Result<Vec<Found>, Error> {
-    let mut ids = Vec::new();
-    for name in files.list(folder).map_err(|error| unreadable(folder, error))? {
-        let path = folder.join(&name);
-        match SegmentId::parse(&name) {
-            Some(id) => ids.push(id),
-            None if name.ends_with(TEMPORARY) => files.remove(&path).map_err(|error| unreadable(&path, error))?,
-            None => return Err(corrupt(&path, 0, "this file is no segment of the log")),
-        }
-    }
-    ids.sort_unstable();
-    let mut found: Vec<Found> = Vec::with_capacity(ids.len());
-    for id in ids {
-        let path = folder.join(id.file_name());
-        let file = files.open(&path).map_err(|error| unreadable(&path, error))?;
-        let mut block = vec![0; BLOCK as usize];
-        let read = file.read_at(&mut block, 0).map_err(|error| unreadable(&path, error))?;
-        block.truncate(read);
-        let header = SegmentHeader::decode(&block, &path, store.id, id)?;
-        if let Some(before) = found.last() {
-            if before.header.id.next() != id {
-                let missing = folder.join(before.header.id.next().file_name());
-                return Err(corrupt(&missing, 0, "this segment of the log is missing"));
-            }
-            if header.previous.segment != before.header.id || header.generation < before.header.generation {
-                return Err(corrupt(&path, 0, "the segment does not follow the one before it"));
-            }
-        }
-        found.push(Found { header, path, file, groups: Vec::new() });
-    }
-    if found.is_empty() && store.begun {
-        return Err(corrupt(folder, 0, "the log of this store is missing"));
-    }
-    Ok(found)
-}
-
 fn open_index(settings: &Settings) -> Result<Arc<dyn Index>, Error> {
     let folder = settings.directory.join("index");
     if settings.files.volatile() {
         return Ok(Arc::new(OrderedMap::volatile()));
     }
-    match settings.index {
-        IndexKind::OrderedMap => Ok(Arc::new(OrderedMap::open(settings.files.clone(), &folder)?)),
+    let index: Arc<dyn Index> = match settings.index {
+        IndexKind::OrderedMap => Arc::new(OrderedMap::open(settings.files.clone(), &folder)?),
         IndexKind::Lsm => {
             let table_bytes = (settings.memtable_bytes() / 2).clamp(256 * 1024, 64 * 1024 * 1024);
-            let index = Lsm::open(&folder, settings.memory_bytes / 2, table_bytes)?;
-            // The tree syncs what is in its folder, not the folder's own name.
-            settings.files.sync_dir(&settings.directory).map_err(|error| unreadable(&settings.directory, error))?;
-            Ok(Arc::new(index))
+            Arc::new(Lsm::open(&folder, settings.memory_bytes / 2, table_bytes)?)
         }
+    };
+    // A process that was killed may have left names that are seen and not durable; segments are removed by what they say.
+    for names in [&folder, &settings.directory] {
+        settings.files.sync_dir(names).map_err(|error| unreadable(names, error))?;
     }
+    Ok(index)
 }
 
 /// The log must reach back to the flush point.
@@ -184,148 +143,6 @@ fn check_beginning(found: &[Found], flushed: Position, folder: &Path, has_index:
         return Err(corrupt(&first.path, 0, &what));
     }
     Ok(())
-}
-
-/// Verifies every group that may be replayed, and finds the proven end of the newest segment.
-fn scan(found: &mut [Found], flushed: Position, recovered: &mut Recovered) -> Result<End, Error> {
-    let ends: Vec<End> = found.iter().skip(1).map(|next| next.header.previous).collect();
-    for (segment, end) in found.iter_mut().zip(&ends) {
-        if end.position > flushed {
-            segment.scan(Some(*end), recovered)?;
-        }
-    }
-    let Some(last) = found.last_mut() else { return Ok(End::default()) };
-    let end = last.scan(None, recovered)?;
-    if end.position < flushed {
-        let what =
-            format!("the log ends at position {}, but the index holds positions up to {}", end.position.0, flushed.0);
-        return Err(corrupt(&last.path, end.offset, &what));
-    }
-    let claims = last.groups.iter().map(|(group, _)| group.synced);
-    let proven = claims.fold(last.header.synced.max(flushed), Position::max);
-    let mut end = last.beginning();
-    // Not behind a last statement: it was never synced, and may be in the page cache only.
-    let kept = last.groups.iter().filter(|(group, _)| group.kind != GroupKind::Statement && group.position <= proven);
-    for (group, checksum) in kept {
-        end.offset = group.offset + group.size();
-        (end.position, end.checksum) = (group.position, *checksum);
-    }
-    Ok(end)
-}
-
-impl Found {
-    /// The point before its first group.
-    fn beginning(&self) -> End {
-        End { segment: self.header.id, offset: BLOCK, ..self.header.previous }
-    }
-
-    /// Reads groups up to a known end, or up to the first that is not whole.
-    fn scan(&mut self, until: Option<End>, recovered: &mut Recovered) -> Result<End, Error> {
-        let length = self.file.len().map_err(|error| unreadable(&self.path, error))?;
-        let mut end = self.beginning();
-        while until.is_none_or(|until| end.offset < until.offset) {
-            if end.offset >= length {
-                break;
-            }
-            let Some((group, checksum)) = self.group_at(&end, length)? else { break };
-            recovered.bytes += group.size();
-            end.offset += group.size();
-            (end.position, end.checksum) = (group.position, checksum);
-            self.groups.push((group, checksum));
-        }
-        match until {
-            Some(until) if until != end => {
-                let what = format!("the group of position {} is damaged", end.position.0 + 1);
-                Err(corrupt(&self.path, end.offset, &what))
-            }
-            Some(_) => Ok(end),
-            None => self.check_end(&end, length).map(|()| end),
-        }
-    }
-
-    /// The group that starts at a point, if it is whole and follows what came before.
-    fn group_at(&self, at: &End, length: u64) -> Result<Option<(GroupHeader, u64)>, Error> {
-        let Some((group, checksum)) = self.header_at(at.offset)? else { return Ok(None) };
-        let position = match group.kind {
-            GroupKind::Statement => at.position,
-            GroupKind::Plans | GroupKind::Horizons => Position(at.position.0 + 1),
-        };
-        let payload_at = at.offset + GROUP_HEADER as u64;
-        let follows = group.previous == at.checksum && group.position == position;
-        if !follows || payload_at + u64::from(group.length) > length {
-            return Ok(None);
-        }
-        let payload = self.payload(&group)?;
-        let whole = payload_checksum(&payload, self.header.seed()) == group.payload_checksum;
-        Ok(whole.then_some((group, checksum)))
-    }
-
-    fn header_at(&self, offset: u64) -> Result<Option<(GroupHeader, u64)>, Error> {
-        let mut bytes = [0; GROUP_HEADER];
-        self.file.read_at(&mut bytes, offset).map_err(|error| unreadable(&self.path, error))?;
-        Ok(GroupHeader::decode(&bytes, self.header.seed(), self.header.generation, offset))
-    }
-
-    fn payload(&self, group: &GroupHeader) -> Result<Bytes, Error> {
-        let at = group.offset + GROUP_HEADER as u64;
-        let payload = read_exactly(&*self.file, at, group.length as usize);
-        payload.map(Bytes::from).map_err(|error| unreadable(&self.path, error))
-    }
-
-    /// The log may end here only if nothing behind says that more was synced.
-    fn check_end(&self, end: &End, length: u64) -> Result<(), Error> {
-        let missing = Position(end.position.0 + 1);
-        let mut offset = end.offset + BLOCK;
-        while offset < length {
-            if let Some((group, _)) = self.header_at(offset)?
-                && group.synced >= missing
-            {
-                let what = format!(
-                    "the group of position {} is damaged: a later group, at offset {offset}, states that position {} was synced",
-                    missing.0, group.synced.0
-                );
-                return Err(corrupt(&self.path, end.offset, &what));
-            }
-            offset += BLOCK;
-        }
-        Ok(())
-    }
-}
-
-/// Groups of the newest segment beyond its proven end, framed again for the next.
-struct Copies {
-    first: Vec<u8>,
-    bytes: Vec<Vec<u8>>,
-    groups: Vec<(GroupHeader, u64)>,
-    end: End,
-}
-
-fn copy(found: &[Found], header: &SegmentHeader) -> Result<Copies, Error> {
-    let mut end = End { segment: header.id, offset: BLOCK, ..header.previous };
-    let mut copies = Copies { first: header.encode(), bytes: Vec::new(), groups: Vec::new(), end };
-    let Some(last) = found.last() else { return Ok(copies) };
-    let seed = header.seed();
-    let beyond = last.groups.iter().map(|(group, _)| group).filter(|group| group.position > header.previous.position);
-    for group in beyond.filter(|group| group.kind != GroupKind::Statement) {
-        let payload = last.payload(group)?;
-        let copied = GroupHeader {
-            payload_checksum: payload_checksum(&payload, seed),
-            previous: end.checksum,
-            generation: header.generation,
-            synced: header.previous.position,
-            offset: end.offset,
-            ..*group
-        };
-        let mut bytes = vec![0; GROUP_HEADER];
-        bytes.extend_from_slice(&payload);
-        let checksum = copied.encode(&mut bytes, seed);
-        bytes.resize(copied.size() as usize, 0);
-        end = End { offset: end.offset + copied.size(), position: copied.position, checksum, ..end };
-        copies.bytes.push(bytes);
-        copies.groups.push((copied, checksum));
-    }
-    copies.end = end;
-    Ok(copies)
 }
 
 /// The engine with an empty index and nothing taken yet.
@@ -384,6 +201,7 @@ fn build(
         synced: AtomicU64::new(end.position.0),
         marked: AtomicI64::new(header.mark.0),
         failed: AtomicBool::new(false),
+        noted: AtomicU64::new(header.id.0),
         sync_due: AtomicBool::new(false),
         statement_due: AtomicBool::new(false),
         published: watch::Sender::new(end.position),
@@ -482,7 +300,7 @@ impl Engine {
     ) -> Result<(), Error> {
         let payload = found.payload(group)?;
         let damaged = |_| corrupt(&found.path, group.offset, "the group's frames do not fit");
-        let end = group.offset + group.size();
+        let end = group.offset + group.size(found.header.block);
         match group.kind {
             GroupKind::Statement => {}
             GroupKind::Horizons => {

@@ -17,8 +17,10 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::bytes::{Reader, put_u32, put_u64, put_u128};
 use crate::error::{Error, Kind};
 
-/// Groups start at multiples of this. Unit: bytes.
+/// Length of a segment's header; on a disk, groups start at multiples of this. Unit: bytes.
 pub(super) const BLOCK: u64 = 4096;
+/// Groups start at multiples of this where nothing can be torn: in memory. Unit: bytes.
+pub(super) const BLOCK_IN_MEMORY: u64 = 64;
 /// Version of this form. Zero until release 0.1.0, and until then bound to [`BUILD`].
 pub(super) const FORMAT: u32 = 0;
 /// Names the form that this build writes while the format version is zero; raised by every change of it.
@@ -57,7 +59,7 @@ impl SegmentId {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct End {
     pub(super) segment: SegmentId,
-    /// Where the next group would start. Unit: bytes, a multiple of [`BLOCK`].
+    /// Where the next group would start. Unit: bytes, on a block boundary.
     pub(super) offset: u64,
     /// Position of the last group before it.
     pub(super) position: Position,
@@ -70,6 +72,8 @@ pub(super) struct End {
 pub(super) struct SegmentHeader {
     pub(super) store: u128,
     pub(super) id: SegmentId,
+    /// Groups start at multiples of this. Unit: bytes.
+    pub(super) block: u64,
     /// Raised by every recovery.
     pub(super) generation: u64,
     /// Newest store time that may have been shown before this segment.
@@ -89,7 +93,7 @@ impl SegmentHeader {
         let mut block = Vec::with_capacity(BLOCK as usize);
         block.extend_from_slice(SEGMENT_MAGIC);
         put_u32(&mut block, FORMAT);
-        put_u32(&mut block, BLOCK as u32);
+        put_u32(&mut block, self.block as u32);
         put_build(&mut block);
         put_u128(&mut block, self.store);
         for field in [
@@ -119,7 +123,7 @@ impl SegmentHeader {
             return Err(damaged(0, "this is no headwater segment"));
         }
         let format = reader.u32().map_err(cut)?;
-        reader.u32().map_err(cut)?;
+        let group_block = u64::from(reader.u32().map_err(cut)?);
         let build = reader.take(BUILD_BYTES).map_err(cut)?.to_vec();
         check_form(format, &build, path)?;
         let found_store = reader.u128().map_err(cut)?;
@@ -139,8 +143,19 @@ impl SegmentHeader {
         if found_id != id.0 {
             return Err(damaged(64, "the segment bears another segment's name"));
         }
+        if ![BLOCK, BLOCK_IN_MEMORY].contains(&group_block) {
+            return Err(damaged(12, "the segment's groups start where none can"));
+        }
         let previous = End { segment: SegmentId(previous), offset, position: Position(position), checksum };
-        Ok(Self { store, id, generation, mark: Millis(mark as i64), synced: Position(synced), previous })
+        Ok(Self {
+            store,
+            id,
+            block: group_block,
+            generation,
+            mark: Millis(mark as i64),
+            synced: Position(synced),
+            previous,
+        })
     }
 }
 
@@ -237,9 +252,9 @@ impl GroupHeader {
         (header.generation == generation && header.offset == offset).then_some((header, checksum))
     }
 
-    /// Bytes that the group takes in its file.
-    pub(super) fn size(&self) -> u64 {
-        round_up(GROUP_HEADER as u64 + u64::from(self.length))
+    /// Bytes that the group takes in a file with such blocks.
+    pub(super) fn size(&self, block: u64) -> u64 {
+        (GROUP_HEADER as u64 + u64::from(self.length)).next_multiple_of(block)
     }
 }
 
@@ -260,11 +275,6 @@ pub(super) fn seed(store: u128, id: SegmentId, generation: u64) -> u64 {
     bytes[16..24].copy_from_slice(&id.0.to_le_bytes());
     bytes[24..].copy_from_slice(&generation.to_le_bytes());
     xxh3_64(&bytes)
-}
-
-/// The next block boundary.
-pub(super) fn round_up(bytes: u64) -> u64 {
-    bytes.next_multiple_of(BLOCK)
 }
 
 /// The header of a footer: a summary that is read at the start, entries that are read when they are asked for.

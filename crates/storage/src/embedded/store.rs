@@ -1,7 +1,7 @@
 //! The file that says whose directory this is: format, build, the store's identity.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use headwater_types::Runtime;
 use xxhash_rust::xxh3::xxh3_64;
@@ -33,7 +33,12 @@ impl Store {
             Ok(file) => {
                 let io = |error| unreadable(&path, error);
                 let length = file.len().map_err(io)?.min(4096) as usize;
-                return Self::decode(&read_exactly(&*file, 0, length).map_err(io)?, &path);
+                let store = Self::decode(&read_exactly(&*file, 0, length).map_err(io)?, &path)?;
+                if !store.begun {
+                    // Whoever made it may have been killed before the directory's own name was durable.
+                    sync_above(files, directory)?;
+                }
+                return Ok(store);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(unreadable(&path, error)),
@@ -45,12 +50,7 @@ impl Store {
         }
         let store = Self { id: runtime.random_u128(), begun: false };
         store.write(files, directory)?;
-        let above = directory.parent().filter(|above| !above.as_os_str().is_empty());
-        let above =
-            above.map_or_else(|| PathBuf::from(if directory.is_absolute() { "/" } else { "." }), Path::to_owned);
-        if !files.volatile() {
-            sync_above(files, &above)?;
-        }
+        sync_above(files, directory)?;
         Ok(store)
     }
 
@@ -88,12 +88,16 @@ impl Store {
     }
 }
 
-/// The folder above has the new directory's name; where it may not be synced, its owner sees to that.
-fn sync_above(files: &dyn Files, above: &Path) -> Result<(), Error> {
-    match files.sync_dir(above) {
-        Err(error) if error.kind() != io::ErrorKind::PermissionDenied => Err(unreadable(above, error)),
-        Ok(()) | Err(_) => Ok(()),
+/// The folders above have the new directory's name, and each other's; where one may not be synced, its owner sees to it.
+fn sync_above(files: &dyn Files, directory: &Path) -> Result<(), Error> {
+    for above in directory.ancestors().skip(1) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match files.sync_dir(above) {
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(unreadable(above, error)),
+            Ok(()) | Err(_) => {}
+        }
     }
+    Ok(())
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Error {

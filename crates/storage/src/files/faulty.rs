@@ -7,11 +7,16 @@
 //! ```
 //! Every change of the disk is an *operation* with a number, counted from the last crash, so that a test can stop at each.
 
+mod inode;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use inode::{Change, Dice, Inode, Pending, put};
 use parking_lot::Mutex;
 
 use super::{Counts, File, Files, Lock};
@@ -69,24 +74,6 @@ enum NameChange {
     Link(PathBuf, Node),
     Unlink(PathBuf),
     Rename(PathBuf, PathBuf, Node),
-}
-
-#[derive(Default)]
-struct Inode {
-    durable: Vec<u8>,
-    now: Vec<u8>,
-    pending: Vec<Pending>,
-}
-
-struct Pending {
-    change: Change,
-    /// A failed sync dropped it: no later sync keeps it.
-    dropped: bool,
-}
-
-enum Change {
-    Write(u64, Vec<u8>),
-    SetLength(u64),
 }
 
 struct Open {
@@ -159,7 +146,16 @@ impl Faulty {
         for inode in state.inodes.values_mut() {
             inode.crash(survival, &mut dice);
         }
-        state.entries = state.durable.clone();
+        // A name in a folder whose own name is lost is out of reach. Folders come before what they hold.
+        let mut entries = BTreeMap::new();
+        for (path, node) in &state.durable {
+            let folder = parent(path);
+            if folder.as_os_str().is_empty() || matches!(entries.get(&folder), Some(Node::Folder)) {
+                entries.insert(path.clone(), *node);
+            }
+        }
+        state.durable = entries.clone();
+        state.entries = entries;
         let reachable: BTreeSet<u64> = state
             .entries
             .values()
@@ -265,69 +261,6 @@ impl NameChange {
             Self::Unlink(path) => Self::Unlink(path.clone()),
             Self::Rename(from, to, node) => Self::Rename(from.clone(), to.clone(), *node),
         }
-    }
-}
-
-impl Change {
-    fn apply(&self, content: &mut Vec<u8>) {
-        match self {
-            Self::Write(offset, bytes) => put(content, *offset, bytes),
-            Self::SetLength(length) => content.resize(*length as usize, 0),
-        }
-    }
-}
-
-impl Inode {
-    fn sync(&mut self) {
-        for pending in self.pending.drain(..).filter(|pending| !pending.dropped) {
-            pending.change.apply(&mut self.durable);
-        }
-    }
-
-    fn crash(&mut self, survival: Survival, dice: &mut Dice) {
-        for pending in std::mem::take(&mut self.pending) {
-            match survival {
-                Survival::Nothing => {}
-                Survival::Everything if pending.dropped => {}
-                Survival::Everything => pending.change.apply(&mut self.durable),
-                Survival::Torn(_) => self.survive(&pending.change, dice),
-            }
-        }
-        self.now = self.durable.clone();
-    }
-
-    /// A write is lost, kept or kept in part by sector; what lies between kept sectors may be whatever was there before.
-    fn survive(&mut self, change: &Change, dice: &mut Dice) {
-        match (change, dice.throw(3)) {
-            (_, 0) => {}
-            (Change::Write(offset, bytes), 1) => {
-                let sector = if dice.throw(2) == 0 { 512 } else { 4096 };
-                let mut at = 0;
-                while at < bytes.len() {
-                    let end = (at + sector).min(bytes.len());
-                    if dice.throw(2) == 0 {
-                        put(&mut self.durable, offset + at as u64, &bytes[at..end]);
-                    } else if dice.throw(8) == 0 && self.durable.len() as u64 <= offset + at as u64 {
-                        // Space that was given to the file and never written shows what an earlier file left there.
-                        let stale: Vec<u8> = (at..end).map(|_| dice.throw(256) as u8).collect();
-                        put(&mut self.durable, offset + at as u64, &stale);
-                    }
-                    at = end;
-                }
-            }
-            (change, _) => change.apply(&mut self.durable),
-        }
-    }
-
-    fn copy(&self) -> Self {
-        let pending = self.pending.iter().map(|pending| Pending {
-            change: match &pending.change {
-                Change::Write(offset, bytes) => Change::Write(*offset, bytes.clone()),
-                Change::SetLength(length) => Change::SetLength(*length),
-            },
-            dropped: pending.dropped,
-        });
-        Self { durable: self.durable.clone(), now: self.now.clone(), pending: pending.collect() }
     }
 }
 
@@ -447,6 +380,7 @@ impl Files for Faulty {
         // A sync that is cut off may still have kept something; that choice belongs to the crash.
         state.after()?;
         let names = std::mem::take(&mut state.names);
+        let folder = if folder == Path::new(".") { Path::new("") } else { folder };
         let (kept, rest): (Vec<_>, Vec<_>) = names.into_iter().partition(|(at, _)| at == folder);
         for (_, change) in kept {
             change.apply(&mut state.durable);
@@ -555,107 +489,10 @@ impl File for Open {
     }
 }
 
-fn put(content: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
-    let start = offset as usize;
-    if content.len() < start + bytes.len() {
-        content.resize(start + bytes.len(), 0);
-    }
-    content[start..start + bytes.len()].copy_from_slice(bytes);
-}
-
 fn parent(path: &Path) -> PathBuf {
     path.parent().unwrap_or(Path::new("")).to_owned()
 }
 
 fn dead() -> io::Error {
     io::Error::other("the process is dead (injected)")
-}
-
-/// Splitmix64: all the chance that a crash needs.
-struct Dice(u64);
-
-impl Dice {
-    fn throw(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % sides
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn disk_with_file() -> (Faulty, Arc<dyn File>) {
-        let disk = Faulty::new();
-        disk.create_dir(Path::new("d")).unwrap();
-        disk.sync_dir(Path::new("")).unwrap();
-        let file = disk.create(Path::new("d/f")).unwrap();
-        (disk, file)
-    }
-
-    #[test]
-    fn nothing_unsynced_survives_the_cruellest_crash() {
-        let (disk, file) = disk_with_file();
-        file.write_at(b"kept", 0).unwrap();
-        file.sync_data().unwrap();
-        disk.fork().crash(Survival::Nothing);
-        let without_name = disk.fork();
-        without_name.crash(Survival::Nothing);
-        assert!(without_name.paths().is_empty(), "the name was not synced");
-        disk.sync_dir(Path::new("d")).unwrap();
-        file.write_at(b"lost", 4).unwrap();
-        disk.crash(Survival::Nothing);
-        assert_eq!(disk.content(Path::new("d/f")), b"kept");
-        assert!(file.write_at(b"late", 0).is_err(), "handles of the dead process are dead");
-    }
-
-    #[test]
-    fn a_failed_sync_forgets_what_it_should_have_kept() {
-        let (disk, file) = disk_with_file();
-        disk.sync_dir(Path::new("d")).unwrap();
-        disk.set_faults(Faults { fail_sync_at: Some(1), ..Faults::default() });
-        file.write_at(b"gone", 0).unwrap();
-        assert!(file.sync_data().is_err());
-        file.sync_data().unwrap();
-        disk.crash(Survival::Everything);
-        assert_eq!(disk.content(Path::new("d/f")), b"");
-    }
-
-    #[test]
-    fn torn_writes_differ_by_seed_and_keep_sectors_whole() {
-        let mut seen = BTreeSet::new();
-        for seed in 0..40 {
-            let (disk, file) = disk_with_file();
-            disk.sync_dir(Path::new("d")).unwrap();
-            file.write_at(&[7; 8192], 0).unwrap();
-            disk.crash(Survival::Torn(seed));
-            seen.insert(disk.content(Path::new("d/f")));
-        }
-        assert!(seen.len() > 8, "{} outcomes of 40", seen.len());
-    }
-
-    #[test]
-    fn a_full_disk_takes_a_part_and_says_so() {
-        let (disk, file) = disk_with_file();
-        disk.set_faults(Faults { capacity_bytes: Some(10), ..Faults::default() });
-        file.write_at(b"12345678", 0).unwrap();
-        let error = file.write_at(b"abcd", 8).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert_eq!(file.len().unwrap(), 10);
-    }
-
-    #[test]
-    fn an_ordered_crash_stops_at_its_operation() {
-        let (disk, file) = disk_with_file();
-        disk.sync_dir(Path::new("d")).unwrap();
-        disk.set_faults(Faults { crash_at: Some(disk.operations() + 2), ..Faults::default() });
-        file.write_at(b"a", 0).unwrap();
-        assert!(file.write_at(b"b", 1).is_err());
-        assert!(disk.dead() && disk.list(Path::new("d")).is_err());
-        disk.crash(Survival::Everything);
-        assert_eq!(disk.content(Path::new("d/f")), b"ab", "the last write was under way");
-    }
 }

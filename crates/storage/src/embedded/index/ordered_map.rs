@@ -64,7 +64,6 @@ impl OrderedMap {
     pub(crate) fn open(files: Arc<dyn Files>, folder: &Path) -> Result<Self, Error> {
         let io = |error| unreadable(folder, error);
         files.create_dir(folder).map_err(io)?;
-        files.sync_dir(folder.parent().unwrap_or(Path::new("."))).map_err(io)?;
         let mut runs = Runs { files, folder: folder.to_owned(), numbers: Vec::new(), next: 1 };
         let mut state = State::default();
         runs.read_manifest()?;
