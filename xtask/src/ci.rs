@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::{process, python, tidy};
+use crate::{bench, process, python, tidy};
 
 /// Toolchains that the tests need; a missing one is an error, never a skip.
 const TOOLCHAINS: &[(&str, &[&str])] = &[
@@ -24,6 +24,8 @@ const TOOLCHAINS: &[(&str, &[&str])] = &[
 ];
 
 const SIM_SEEDS_SECONDS: &str = "60";
+/// Shows that the bench works; its figures are too few to quote.
+const BENCH_SLICE: [&str; 6] = ["--operations", "2000", "--rounds", "1", "--connections", "16"];
 
 struct Lanes {
     root: PathBuf,
@@ -52,6 +54,8 @@ pub fn run(root: &Path) -> Result<()> {
     simulated?;
     lanes.lane("documentation", documentation)?;
     lanes.lane("README: the release server", readme)?;
+    lanes.lane("guard: allocations, file calls, bytes", bench::guard)?;
+    lanes.lane("bench, a slice", |root| bench::run(root, &BENCH_SLICE.map(str::to_owned)))?;
     lanes.report();
     Ok(())
 }
