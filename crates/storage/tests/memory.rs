@@ -91,12 +91,12 @@ fn batch(runtime: &Runtime, plan: Plan) -> Batch {
 
 fn log(cell: &dyn Cell, shard: u64) -> Vec<String> {
     let limit = PageLimit { records: usize::MAX, bytes: usize::MAX };
-    let page = cell.snapshot().read_log(ShardUid(shard), From::At(SequenceNumber::ZERO), limit).unwrap();
-    page.iter().map(|record| String::from_utf8(record.payload.to_vec()).unwrap()).collect()
+    let page = cell.snapshot().read_log(ShardUid(shard), From::At(SequenceNumber::ZERO), limit).expect("a page");
+    page.iter().map(|record| String::from_utf8(record.payload.to_vec()).expect("text")).collect()
 }
 
 fn version(cell: &dyn Cell, number: u64) -> u64 {
-    cell.snapshot().head(partition_head(number)).unwrap().version
+    cell.snapshot().head(partition_head(number)).expect("a head").version
 }
 
 /// Goal: a crash at a step keeps exactly what was durable before it, whole.

@@ -61,7 +61,11 @@ fn dynamodb(text: &str) -> Option<(Scope, &str)> {
     let (prefix, partition, service) = (parts.next()?, parts.next()?, parts.next()?);
     let (region, account, resource) = (parts.next()?, parts.next()?, parts.next()?);
     let account_is_number = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
-    if prefix != "arn" || !partition.starts_with("aws") || service != "dynamodb" || region.is_empty() || !account_is_number
+    if prefix != "arn"
+        || !partition.starts_with("aws")
+        || service != "dynamodb"
+        || region.is_empty()
+        || !account_is_number
     {
         return None;
     }
@@ -79,7 +83,9 @@ mod tests {
         assert_eq!(TableArn::parse(stream), None);
         let table = "arn:aws:dynamodb:eu-west-1:000000000000:table/t.1";
         assert_eq!(TableArn::parse(table).map(|a| a.to_string()).as_deref(), Some(table));
-        for bad in ["", "t", "arn:aws:kinesis:a:000000000000:stream/x", "arn:aws:dynamodb:a:12:table/x", "arn:aws:dynamodb:a"] {
+        for bad in
+            ["", "t", "arn:aws:kinesis:a:000000000000:stream/x", "arn:aws:dynamodb:a:12:table/x", "arn:aws:dynamodb:a"]
+        {
             assert_eq!(TableArn::parse(bad), None, "{bad}");
         }
     }

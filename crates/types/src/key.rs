@@ -111,10 +111,10 @@ impl ItemKey {
         }
         let hash = HashKey::of(&bytes[16..]);
         bytes[..16].copy_from_slice(&hash.0.to_be_bytes());
-        if let Some(sort) = sort {
-            if !encode_part(sort, &mut bytes) {
-                return None;
-            }
+        if let Some(sort) = sort
+            && !encode_part(sort, &mut bytes)
+        {
+            return None;
         }
         Some(Self { hash, bytes })
     }

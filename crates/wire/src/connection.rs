@@ -132,10 +132,7 @@ fn builder(shared: &Shared) -> auto::Builder<Tasks> {
     let mut builder = auto::Builder::new(Tasks(shared.runtime.clone()));
     // hyper's own bound of 100 headers stays: with another one it takes 16 KiB from the heap for every request.
     // Time-outs are the watchdog's: hyper's own for heads would also end idle connections.
-    builder
-        .http1()
-        .max_buf_size(READ_BUFFER_BYTES_MAX.max(2 * settings.head_bytes_max))
-        .header_read_timeout(None);
+    builder.http1().max_buf_size(READ_BUFFER_BYTES_MAX.max(2 * settings.head_bytes_max)).header_read_timeout(None);
     builder
         .http2()
         .max_concurrent_streams(settings.streams_per_connection_max)

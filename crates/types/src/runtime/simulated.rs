@@ -1,7 +1,7 @@
 //! A deterministic runtime: one thread, virtual time, every choice of the next task drawn from a seed.
 //!
 //! Ready tasks and blocking work wait in one pool; each step draws one of them. Time moves only when nothing is ready.
-//! Dropping a [`Node`]'s tasks is how the simulator kills a process.
+//! Dropping the tasks of one node is how the simulator kills a process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
