@@ -116,9 +116,10 @@ fn licences_and_sources(metadata: &Value, faults: &mut Vec<String>) -> Result<us
     let packages = list(metadata, "packages")?;
     for package in packages {
         let name = text(package, "name");
-        match package["source"].as_str() {
-            None | Some("registry+https://github.com/rust-lang/crates.io-index") => {}
-            Some(other) => faults.push(format!("{name} comes from {other}, not from the registry")),
+        // Path packages have no source; everything else comes from a registry, never from a repository.
+        let source = package["source"].as_str();
+        if let Some(other) = source.filter(|source| !source.starts_with("registry+")) {
+            faults.push(format!("{name} comes from {other}, not from the registry"));
         }
         let licence = text(package, "license").replace('/', " OR ");
         let acceptable = licence.split(" OR ").any(|alternative| {

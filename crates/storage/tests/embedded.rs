@@ -254,6 +254,38 @@ fn a_full_disk_refuses_writes_cuts_back_and_goes_on_when_there_is_room() {
     assert!(refused > 10 && half_written == 12);
 }
 
+/// Goal: a segment is not removed while groups in it wait to be applied, though nothing in it looks wanted.
+/// Method: no records, tiny segments, frequent rotations, several groups in flight; then the power fails.
+#[test]
+fn a_segment_whose_groups_are_not_applied_yet_is_not_removed() {
+    let mut answered = 0;
+    for seed in 0..300 {
+        answered += simulate(seed, async move |disk: Faulty, runtime: Runtime| {
+            let settings = Settings { segment_bytes: 16 * 1024, rotate_one_in: Some(2), ..simulated(&disk) };
+            let (cell, _) = open(&settings, &runtime).await.unwrap();
+            let mut version = 0;
+            for _ in 0..12 {
+                let called: Vec<_> = (0..4)
+                    .map(|i| {
+                        let unlogged = Plan { records: Vec::new(), ..plan(1, version + i, vec![b'x'; 5000]) };
+                        cell.commit(batch(&runtime, vec![unlogged]))
+                    })
+                    .collect();
+                for commit in called {
+                    assert!(matches!(commit.await.unwrap()[..], [Outcome::Committed { .. }]));
+                    version += 1;
+                }
+            }
+            drop(cell);
+            disk.crash(Survival::Nothing);
+            let (cell, _) = open(&settings, &runtime).await.unwrap();
+            assert_eq!(self::version(&cell, 1), version);
+            version
+        });
+    }
+    assert_eq!(answered, 300 * 48);
+}
+
 /// Goal: the same where the group without room is the first of a new segment, whose header found room.
 #[test]
 fn a_full_disk_right_behind_a_new_segment_loses_nothing() {

@@ -29,7 +29,7 @@ const FIRST: u64 = 10;
 /// What outlives every node.
 enum Engine {
     Model(Model),
-    Disk(Disk),
+    Disk(Box<Disk>),
 }
 
 /// What the supervisors are told.
@@ -93,10 +93,10 @@ impl Cluster {
     pub fn new(world: &World, plan: &Plan, bug: Option<Bug>) -> Arc<Self> {
         let (database, dice) = (world.node(DATABASE), Dice(world.node(CONTROL)));
         let engine = match plan.mode {
-            Mode::Embedded => Engine::Disk(Disk::new(&dice, Durability::Strict, bug)),
+            Mode::Embedded => Engine::Disk(Box::new(Disk::new(&dice, Durability::Strict, bug))),
             Mode::Relaxed if dice.percent(70) => {
                 let interval = dice.time(Duration::from_millis(40));
-                Engine::Disk(Disk::new(&dice, Durability::Relaxed { interval }, bug))
+                Engine::Disk(Box::new(Disk::new(&dice, Durability::Relaxed { interval }, bug)))
             }
             mode => Engine::Model(Model::new(database, mode.settings())),
         };

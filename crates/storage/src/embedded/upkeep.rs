@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -274,7 +275,11 @@ impl Engine {
     fn sweep(self: &Arc<Self>) -> Result<(), Error> {
         while let Some(segment) = self.log.oldest() {
             let flushed = if self.volatile { Position(u64::MAX) } else { self.upkeep.lock().flushed };
-            if segment.id == self.writer.lock().segment.id || segment.last() > flushed || !self.is_trimmed(&segment)? {
+            // Until a group of a later segment is noted, groups of this one may wait to be applied, and neither its last
+            // position nor its records are known.
+            let noted = SegmentId(self.noted.load(Ordering::Acquire));
+            let grows = segment.id >= noted || segment.id == self.writer.lock().segment.id;
+            if grows || segment.last() > flushed || !self.is_trimmed(&segment)? {
                 return Ok(());
             }
             let first = segment.id.next();
