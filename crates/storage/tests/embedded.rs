@@ -259,7 +259,7 @@ fn a_full_disk_refuses_writes_cuts_back_and_goes_on_when_there_is_room() {
 #[test]
 fn a_segment_whose_groups_are_not_applied_yet_is_not_removed() {
     let mut answered = 0;
-    for seed in 0..300 {
+    for seed in 0..100 {
         answered += simulate(seed, async move |disk: Faulty, runtime: Runtime| {
             let settings = Settings { segment_bytes: 16 * 1024, rotate_one_in: Some(2), ..simulated(&disk) };
             let (cell, _) = open(&settings, &runtime).await.unwrap();
@@ -283,7 +283,7 @@ fn a_segment_whose_groups_are_not_applied_yet_is_not_removed() {
             version
         });
     }
-    assert_eq!(answered, 300 * 48);
+    assert_eq!(answered, 100 * 48);
 }
 
 /// Goal: the same where the group without room is the first of a new segment, whose header found room.
