@@ -320,6 +320,45 @@ fn a_full_disk_right_behind_a_new_segment_loses_nothing() {
     assert_eq!(refused, 120);
 }
 
+/// Goal: where a flush finds no room, every commit is answered all the same, and all goes on once there is room.
+/// Method: two groups larger than an index part, then small ones, on disks with room for a little more or less.
+#[test]
+fn a_flush_without_room_leaves_nobody_waiting() {
+    let mut refused = 0;
+    for step in 0..60 {
+        let world = World::new(step);
+        // A commit that waits for ever would keep the world turning by the flush's retries.
+        world.limit_steps(100_000);
+        let (disk, runtime) = (Faulty::new(), world.node(1));
+        refused += world.run(async move {
+            let settings = Settings { reserve_bytes: Some(1024), memtable_bytes: Some(2048), ..simulated(&disk) };
+            let (cell, _) = open(&settings, &runtime).await.unwrap();
+            let used: u64 = disk.paths().iter().map(|path| disk.content(path).len() as u64).sum();
+            let capacity_bytes = Some(used + 1024 * (48 + step));
+            disk.set_faults(Faults { capacity_bytes, ..Faults::default() });
+            let (mut version, mut full) = (0, 0);
+            for size in [20_000, 20_000, 100, 100, 100, 100, 100, 100] {
+                match put(&cell, &runtime, 1, version, vec![b'x'; size]).await {
+                    Ok(_) => version += 1,
+                    Err(CommitError::Full(_)) => full += 1,
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+            disk.set_faults(Faults::default());
+            runtime.sleep(Duration::from_secs(2)).await;
+            for _ in 0..20 {
+                put(&cell, &runtime, 1, version, vec![b'y'; 1500]).await.expect("there is room again");
+                version += 1;
+            }
+            assert_eq!(self::version(&cell, 1), version);
+            full
+        });
+        world.end();
+    }
+    println!("a flush without room: {refused} refused");
+    assert!(refused > 50);
+}
+
 #[test]
 fn below_the_reserve_writes_are_refused_while_reads_and_trim_go_on() {
     simulate(1, async |disk: Faulty, runtime: Runtime| {

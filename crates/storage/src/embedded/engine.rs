@@ -324,7 +324,8 @@ impl Engine {
         }
     }
 
-    /// Waits while the index takes much more than it flushes.
+    /// Waits while the index takes much more than it flushes. Not where the disk is full: what was taken is answered, and
+    /// what comes is refused.
     async fn stall(&self) {
         let mut progress = self.progress.subscribe();
         while self.must_stall() {
@@ -336,7 +337,7 @@ impl Engine {
 
     fn must_stall(&self) -> bool {
         let waits = self.upkeep.lock().rotated.is_some();
-        waits && !self.has_failed() && self.index.active_bytes() > 3 * self.settings.memtable_bytes()
+        waits && !self.has_failed() && !self.space.is_low() && self.index.active_bytes() > 3 * self.settings.memtable_bytes()
     }
 
     async fn stop(self: Arc<Self>) -> Result<(), Error> {

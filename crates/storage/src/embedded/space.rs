@@ -57,6 +57,11 @@ impl Space {
         }
     }
 
+    /// Whether writes are refused for want of room.
+    pub(super) fn is_low(&self) -> bool {
+        self.low.load(Ordering::Acquire)
+    }
+
     fn ask(&self, asked: &mut Asked, files: &dyn Files, folder: &Path, now: Duration) {
         *asked = Asked { at: Some(now), written: 0 };
         // A disk that cannot say what is free is taken as large enough: the write itself will tell.

@@ -196,6 +196,9 @@ impl Engine {
                 Ok(Err(error)) if error.kind == Kind::Full => {
                     self.upkeep.lock().running = false;
                     tracing::warn!(%error, "the disk is full: upkeep waits");
+                    // Who stalls for this flush would wait as long as there is no room.
+                    self.space.note_full();
+                    self.progress.send_modify(|progress| *progress += 1);
                     return self.try_again();
                 }
                 Ok(Err(error)) => return self.fail(&error.to_string()),
