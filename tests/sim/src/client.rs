@@ -183,7 +183,7 @@ impl Client {
     }
 
     fn padding(&self) -> usize {
-        if self.dice().percent(10) { self.dice().below(6_000) as usize } else { self.dice().below(40) as usize }
+        self.dice().below(self.sim.plan.padding_max) as usize
     }
 
     fn event(&self, key: &Key, operation: Operation, invoked: u64, end: End) -> Event {

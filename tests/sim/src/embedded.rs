@@ -39,7 +39,7 @@ impl Disk {
         let settings = Settings {
             durability,
             memtable_bytes: Some(dice.between(2, 64) << 10),
-            segment_bytes: dice.between(16, 256) << 10,
+            segment_bytes: *dice.pick(&[9, 16, 64, 256]) << 10,
             replay_bytes_max: dice.between(32, 512) << 10,
             reserve_bytes: Some(64 << 10),
             groups_in_flight_max: dice.between(1, 4) as usize,

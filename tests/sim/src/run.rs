@@ -72,7 +72,7 @@ pub fn run(seed: u64, mode: Mode, bug: Option<Bug>) -> Outcome {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
             let violation = Violation::new("nothing panics", text.unwrap_or_else(|| "a panic".to_owned()));
-            (Checked::default(), vec![violation])
+            (Checked::default(), [vec![violation], history.noticed.clone()].concat())
         }
     };
     violations.dedup();
