@@ -337,7 +337,10 @@ impl Engine {
 
     fn must_stall(&self) -> bool {
         let waits = self.upkeep.lock().rotated.is_some();
-        waits && !self.has_failed() && !self.space.is_low() && self.index.active_bytes() > 3 * self.settings.memtable_bytes()
+        waits
+            && !self.has_failed()
+            && !self.space.is_low()
+            && self.index.active_bytes() > 3 * self.settings.memtable_bytes()
     }
 
     async fn stop(self: Arc<Self>) -> Result<(), Error> {
