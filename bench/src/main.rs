@@ -46,11 +46,13 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let directory = tempfile::tempdir()?;
     let data = directory.path().join("data").display().to_string();
-    let common = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    // The audit log is on: its cost belongs to every call.
+    let audits = ["memory.jsonl", "disk.jsonl"].map(|name| directory.path().join(name).display().to_string());
+    let common = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--audit"];
     let subjects = [
         Subject::start(&arguments.bare, &[])?,
-        Subject::start(&arguments.server, &[&common[..], &["--in-memory"]].concat())?,
-        Subject::start(&arguments.server, &[&common[..], &["--data-dir", &data]].concat())?,
+        Subject::start(&arguments.server, &[&common[..], &[&audits[0], "--in-memory"]].concat())?,
+        Subject::start(&arguments.server, &[&common[..], &[&audits[1], "--data-dir", &data]].concat())?,
     ];
     for subject in &subjects[1..] {
         let mut connection = Connection::open(subject.address)?;
@@ -70,8 +72,12 @@ fn main() -> Result<()> {
     print!("{}", report::markdown(&rows));
     for (name, subject) in [("in memory", &subjects[1]), ("on disk", &subjects[2])] {
         let lag = stream_lag(subject, arguments.operations.min(2_000))?;
-        println!("acknowledged → visible to a polling reader, {name}: p50 {} µs, p99 {} µs, {} records",
-            lag.quantile_us(0.5), lag.quantile_us(0.99), lag.operations);
+        println!(
+            "acknowledged → visible to a polling reader, {name}: p50 {} µs, p99 {} µs, {} records",
+            lag.quantile_us(0.5),
+            lag.quantile_us(0.99),
+            lag.operations
+        );
         println!("resident, {name}: {} MiB", subject.used()?.resident_bytes >> 20);
     }
     if let Some(path) = &arguments.json {
@@ -109,6 +115,7 @@ fn rounds(arguments: &Arguments, subjects: &[Subject], workloads: &[Workload], c
         cpu_ratio: Vec::new(),
         rate: Vec::new(),
         disk_bytes: Vec::new(),
+        file_calls: Vec::new(),
         p50_us: Vec::new(),
         p99_us: Vec::new(),
     };
@@ -131,6 +138,7 @@ fn rounds(arguments: &Arguments, subjects: &[Subject], workloads: &[Workload], c
             row.cpu_ratio.push(cpu_us / bare_us);
             row.rate.push(ran.rate());
             row.disk_bytes.push((after.disk_bytes - before.disk_bytes) as f64 / operations);
+            row.file_calls.push((after.file_calls - before.file_calls) as f64 / operations);
             row.p50_us.push(ran.quantile_us(0.5) as f64);
             row.p99_us.push(ran.quantile_us(0.99) as f64);
         }

@@ -21,6 +21,8 @@ pub struct Row {
     pub rate: Vec<f64>,
     /// Bytes given to the disk per operation.
     pub disk_bytes: Vec<f64>,
+    /// Calls on files per operation.
+    pub file_calls: Vec<f64>,
     /// Latency quantiles, microseconds.
     pub p50_us: Vec<f64>,
     /// 99th percentile.
@@ -37,12 +39,12 @@ pub fn median(values: &[f64]) -> f64 {
 /// A Markdown table of medians.
 pub fn markdown(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| workload | connections | CPU µs/op | above bare | × bare | ops/s | disk bytes/op | p50 µs | p99 µs |\n\
-         |---|---|---|---|---|---|---|---|---|\n",
+        "| workload | connections | CPU µs/op | above bare | × bare | ops/s | disk bytes/op | file calls/op | p50 µs | p99 µs |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
         text.push_str(&format!(
-            "| {} | {} | {:.1} | {:.1} | {:.2} | {:.0} | {:.0} | {:.0} | {:.0} |\n",
+            "| {} | {} | {:.1} | {:.1} | {:.2} | {:.0} | {:.0} | {:.2} | {:.0} | {:.0} |\n",
             row.name,
             row.connections,
             median(&row.cpu_us),
@@ -50,6 +52,7 @@ pub fn markdown(rows: &[Row]) -> String {
             median(&row.cpu_ratio),
             median(&row.rate),
             median(&row.disk_bytes),
+            median(&row.file_calls),
             median(&row.p50_us),
             median(&row.p99_us),
         ));
@@ -63,7 +66,7 @@ pub fn json(rows: &[Row]) -> Value {
         .map(|row| {
             json!({"workload": row.name, "connections": row.connections, "operations_per_round": row.operations,
                 "cpu_us": row.cpu_us, "cpu_above_bare_us": row.cpu_above_bare_us, "cpu_ratio": row.cpu_ratio,
-                "operations_per_second": row.rate, "disk_bytes_per_operation": row.disk_bytes,
+                "operations_per_second": row.rate, "disk_bytes_per_operation": row.disk_bytes, "file_calls_per_operation": row.file_calls,
                 "p50_us": row.p50_us, "p99_us": row.p99_us})
         })
         .collect()

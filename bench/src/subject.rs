@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::load::Connection;
+
 /// Unit of CPU time in `/proc/{pid}/stat`: USER_HZ is 100 on every Linux that Rust supports.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -32,6 +34,8 @@ pub struct Used {
     pub disk_bytes: u64,
     /// Resident memory.
     pub resident_bytes: u64,
+    /// Calls on files, as the server's own I/O layer counts them; zero for one without an admin address.
+    pub file_calls: u64,
 }
 
 impl Subject {
@@ -71,7 +75,8 @@ impl Subject {
         let stat = fs::read_to_string(format!("{proc}/stat")).context("benches need Linux")?;
         // The name may hold blanks; fields are counted behind its closing parenthesis.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks: u32 = fields.get(11).context("utime")?.parse::<u32>()? + fields.get(12).context("stime")?.parse::<u32>()?;
+        let ticks: u32 =
+            fields.get(11).context("utime")?.parse::<u32>()? + fields.get(12).context("stime")?.parse::<u32>()?;
         let io = fs::read_to_string(format!("{proc}/io"))?;
         let status = fs::read_to_string(format!("{proc}/status"))?;
         Ok(Used {
@@ -79,7 +84,16 @@ impl Subject {
             written_bytes: field(&io, "wchar:"),
             disk_bytes: field(&io, "write_bytes:"),
             resident_bytes: field(&status, "VmRSS:") * 1024,
+            file_calls: self.metric("headwater_file_calls_total")?,
         })
+    }
+}
+
+impl Subject {
+    fn metric(&self, name: &str) -> Result<u64> {
+        let Some(admin) = self.admin else { return Ok(0) };
+        let text = Connection::open(admin)?.call(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")?.to_vec();
+        Ok(field(std::str::from_utf8(&text)?, &format!("{name} ")))
     }
 }
 

@@ -40,7 +40,9 @@ pub fn item(key: usize, version: usize, size: usize) -> Value {
 
 /// PutItem over all keys, each with a content of its own.
 pub fn puts(table: &str, size: usize, version: usize) -> Vec<Vec<u8>> {
-    (0..KEYS).map(|key| dynamodb("PutItem", &json!({"TableName": table, "Item": item(key * 7919 % KEYS, version, size)}))).collect()
+    (0..KEYS)
+        .map(|key| dynamodb("PutItem", &json!({"TableName": table, "Item": item(key * 7919 % KEYS, version, size)})))
+        .collect()
 }
 
 /// GetItem over all keys.
@@ -102,7 +104,8 @@ pub fn tails(connection: &mut Connection, arn: &str) -> Result<Vec<String>> {
 /// One GetRecords; returns how many records came and the next iterator.
 pub fn get_records(connection: &mut Connection, iterator: &str) -> Result<(usize, Option<String>)> {
     let body = json!({"ShardIterator": iterator});
-    let answer: Value = serde_json::from_slice(connection.call(&request("DynamoDBStreams_20120810.GetRecords", &body))?)?;
+    let answer: Value =
+        serde_json::from_slice(connection.call(&request("DynamoDBStreams_20120810.GetRecords", &body))?)?;
     let records = answer["Records"].as_array().map_or(0, Vec::len);
     Ok((records, answer["NextShardIterator"].as_str().map(str::to_owned)))
 }

@@ -88,7 +88,8 @@ fn check(counted: &Counted, limits: &toml::Table) -> Result<usize> {
     ];
     let mut faults = 0;
     for (figure, value) in figures {
-        let most = limit.get(figure).and_then(toml::Value::as_float).with_context(|| format!("no limit for {figure}"))?;
+        let most =
+            limit.get(figure).and_then(toml::Value::as_float).with_context(|| format!("no limit for {figure}"))?;
         let verdict = if value <= most { "within" } else { "OVER" };
         faults += usize::from(value > most);
         println!("{:16} {figure:16} {value:10.2} per operation, {verdict} {most}", counted.name);

@@ -90,7 +90,7 @@ class Server:
             self.own_dir.cleanup()
 
     def client(self, service, **options):
-        config = Config(retries={"max_attempts": 1}, connect_timeout=5, read_timeout=60, **options)
+        config = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=60, **options)
         return boto3.client(service, endpoint_url=self.endpoint, region_name=REGION, config=config, **CREDENTIALS)
 
 

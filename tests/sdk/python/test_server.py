@@ -91,7 +91,7 @@ def test_configured_credentials_are_verified(tmp_path, started):
     server = started("--in-memory", "--credentials", str(file))
 
     def client(key, secret):
-        config = Config(retries={"max_attempts": 1})
+        config = Config(retries={"total_max_attempts": 1})
         return boto3.client(
             "dynamodb", endpoint_url=server.endpoint, region_name=REGION, config=config,
             aws_access_key_id=key, aws_secret_access_key=secret,
