@@ -75,10 +75,15 @@ impl Disk {
         }
     }
 
-    /// Ends when a fault has struck that ends the process; looks at the disk so often.
+    /// Ends when a fault has struck that ends the process; looks at the disk so often. Meanwhile someone frees space.
     pub async fn strikes(&self, control: &Runtime, every: Duration) {
         while !self.struck() {
             control.sleep(every).await;
+            if self.faults.lock().capacity_bytes.is_some() && self.dice.percent(2) {
+                let mut faults = self.faults.lock();
+                faults.capacity_bytes = None;
+                self.faulty.set_faults(*faults);
+            }
         }
     }
 
