@@ -320,6 +320,48 @@ fn a_full_disk_right_behind_a_new_segment_loses_nothing() {
     assert_eq!(refused, 120);
 }
 
+/// Goal: a later sync that succeeds does not make up for one that failed, whoever asked for either.
+/// Method: every sync fails once, with tiny segments, so that the next segment's header soon claims what came before it.
+#[test]
+fn a_failed_sync_is_not_made_good_by_a_later_one() {
+    let (mut closed, mut kept) = (0, 0);
+    for fail_sync_at in 1..=60 {
+        for seed in 0..6 {
+            let (was_closed, position) = simulate(seed, async move |disk: Faulty, runtime: Runtime| {
+                let settings = Settings {
+                    segment_bytes: 9 << 10,
+                    memtable_bytes: Some(2048),
+                    durability: Durability::Relaxed { interval: Duration::from_micros(700) },
+                    ..simulated(&disk)
+                };
+                let (cell, _) = open(&settings, &runtime).await.unwrap();
+                disk.set_faults(Faults { fail_sync_at: Some(fail_sync_at), ..Faults::default() });
+                let (mut version, mut was_closed) = (0, false);
+                while version < 60 && !was_closed {
+                    let called: Vec<_> = (0..4)
+                        .map(|i| cell.commit(batch(&runtime, vec![plan(1, version + i, vec![b'x'; 900])])))
+                        .collect();
+                    for commit in called {
+                        was_closed |= commit.await.is_err();
+                    }
+                    version += 4;
+                    runtime.sleep(Duration::from_micros(runtime.random() % 900)).await;
+                }
+                let seen = log(&cell, 1).len();
+                drop(cell);
+                disk.crash(Survival::Nothing);
+                let (cell, _) = open(&settings, &runtime).await.expect("what was never synced is no damage");
+                assert!(log(&cell, 1).len() >= seen, "a reader of the log was shown what is gone");
+                (was_closed, self::version(&cell, 1))
+            });
+            closed += u64::from(was_closed);
+            kept += position;
+        }
+    }
+    println!("a failed sync: {closed} of 360 closed, {kept} plans kept");
+    assert!(closed > 100);
+}
+
 /// Goal: where a flush finds no room, every commit is answered all the same, and all goes on once there is room.
 /// Method: two groups larger than an index part, then small ones, on disks with room for a little more or less.
 #[test]

@@ -182,6 +182,7 @@ fn build(
         mark: header.mark,
         dirty: false,
         stated: false,
+        poisoned: false,
     };
     Ok(Arc::new_cyclic(|me| Engine {
         me: me.clone(),

@@ -28,6 +28,8 @@ pub(super) struct Writer {
     pub(super) dirty: bool,
     /// So is a statement: it may be lost, but not where a later header counts it in.
     pub(super) stated: bool,
+    /// A sync failed: a later one that succeeds proves nothing of what was written before.
+    pub(super) poisoned: bool,
 }
 
 /// Groups that could not be written, and those before them that could.
@@ -107,6 +109,11 @@ impl Engine {
     /// Writes groups and, unless relaxed, syncs them. Blocks.
     pub(super) fn write(self: &Arc<Self>, groups: Vec<Group>) -> Result<Vec<Group>, Failed> {
         let mut writer = self.writer.lock();
+        if writer.poisoned
+            && let Err(error) = self.sync(&mut writer)
+        {
+            return Err(Failed { written: Vec::new(), failed: groups, error, segment: writer.segment.id });
+        }
         let mut late = false;
         for index in 0..groups.len() {
             let Some(frame) = groups.get(index).and_then(|group| group.frame.as_ref()) else { continue };
@@ -206,14 +213,20 @@ impl Engine {
     }
 
     fn sync(&self, writer: &mut Writer) -> Result<(), Error> {
+        let what = || format!("{}: the sync failed", writer.segment.path.display());
+        if writer.poisoned {
+            return Err(Error::new(Kind::Closed, what()));
+        }
         if writer.dirty {
             if self.settings.planted != Some(Planted::NoSync) {
                 self.counters.syncs.fetch_add(1, Ordering::Relaxed);
-                // Nothing is known after a failure, whatever the reason: never full, always the end.
-                writer.file.sync_data().map_err(|error| {
-                    let what = format!("{}: the sync failed", writer.segment.path.display());
-                    Error::new(Kind::Closed, what).because(error)
-                })?;
+                // Nothing is known after a failure, whatever the reason: never full, always the end. Noted before the
+                // writer is given up: another group may be waiting for it.
+                if let Err(error) = writer.file.sync_data() {
+                    let error = Error::new(Kind::Closed, what()).because(error);
+                    writer.poisoned = true;
+                    return Err(error);
+                }
             }
             (writer.dirty, writer.stated) = (false, false);
         }
