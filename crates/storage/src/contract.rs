@@ -257,7 +257,7 @@ pub trait Cell: Send + Sync + 'static {
     /// future may be dropped without effect on the group.
     ///
     /// Shape:  batch → one outcome per plan. A plan is fenced when a head it names has another version than expected, or
-    ///         when an earlier plan of the batch that names one of its heads was fenced.
+    ///         when an earlier fenced plan of the batch would have moved one of them.
     /// Errors: [`CommitError`].
     /// Order:  the outcome is given after the group is durable (relaxed: written) and published.
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Vec<Outcome>, CommitError>>;
