@@ -35,6 +35,9 @@ pub trait Input: Decode {
     ///
     /// Errors: SerializationException, ValidationException.
     fn from_document(mut document: Document<'_>) -> Result<Self, Error> {
+        if document == Document::Null {
+            return Err(Error::unparsable());
+        }
         crate::constraint::check(Self::API, Self::SCHEMA, &mut document)?;
         Self::decode(document)
     }

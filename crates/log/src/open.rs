@@ -11,7 +11,7 @@ use headwater_storage::keyspace::CATALOG_HEAD;
 use headwater_storage::{Batch, BatchId, Cell, CommitError, HeadChange, HeadUse, Plan, Snapshot};
 use headwater_types::{BoxFuture, Clock, HashKey, Millis, Runtime, TableId};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::committer::Committer;
 use crate::definition::{self, Change, Defined, Definition};
@@ -33,6 +33,8 @@ const RETAIN_EVERY: Duration = Duration::from_secs(30);
 pub struct Log {
     pub(crate) shared: Arc<Shared>,
     committer: Mutex<Option<BoxFuture<'static, ()>>>,
+    /// Its other end goes with the committer.
+    committing: watch::Receiver<()>,
 }
 
 /// What a node's tasks share.
@@ -83,12 +85,17 @@ impl Log {
             drawn: crate::planted::Counter::default(),
         });
         shared.views.refresh(&*shared.cell.snapshot())?;
-        let ended = shared.runtime.spawn(Committer::new(shared.clone()).run());
+        let (running, committing) = watch::channel(());
+        let committer = Committer::new(shared.clone());
+        let ended = shared.runtime.spawn(async move {
+            let _running = running;
+            committer.run().await;
+        });
         let ended: BoxFuture<'static, ()> = Box::pin(async move {
             // A committer that panicked has closed the queue as well.
             let _ = ended.await;
         });
-        let log = Arc::new(Self { shared, committer: Mutex::new(Some(ended)) });
+        let log = Arc::new(Self { shared, committer: Mutex::new(Some(ended)), committing });
         for table in definition::unfinished(&*log.catalog()?) {
             log.define(Finish(table)).await?;
         }
@@ -162,6 +169,13 @@ impl Log {
             ended.await;
         }
         Ok(self.shared.cell.close().await?)
+    }
+
+    /// Ends when nothing is committed any more: after [`Log::close`], or because the cell has failed, which it tells only
+    /// when it is written to. Whoever has not asked for the one knows that it was the other.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut committing = self.committing.clone();
+        async move { while committing.changed().await.is_ok() {} }
     }
 
     /// How many keys are locked or pending.

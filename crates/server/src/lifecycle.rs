@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use headwater_api::Api;
 use headwater_log::Log;
 use headwater_operations::Operations;
+use headwater_storage::embedded;
 use headwater_types::runtime::tokio_runtime;
 use headwater_types::{BoxFuture, Clock, Millis, Runtime};
 use headwater_wire::{Accounts, ApiSet, Credentials, Parts, Server, Services, Sink};
@@ -61,10 +62,16 @@ pub struct RunningServer {
 /// Errors: the store cannot be opened (another process has it, another format, corrupt), an address is taken, the
 ///         credentials cannot be read.
 pub async fn start_in_process(config: Config) -> Result<RunningServer> {
+    let settings = store::settings(&config);
+    start_on(config, settings).await
+}
+
+/// Starts over a store of these settings.
+async fn start_on(config: Config, store: embedded::Settings) -> Result<RunningServer> {
     let runtime = tokio_runtime::on(tokio::runtime::Handle::current());
     let clock = Clock::new(runtime.clone(), Millis(0));
     let credentials = credentials(&config)?;
-    let store = store::open(&config, &runtime, &clock).await?;
+    let store = store::open(store, &runtime, &clock).await?;
     let settings = headwater_log::Settings { short_states: SHORT_STATES, ..headwater_log::Settings::default() };
     let log =
         Log::open(store.cell.clone(), runtime.clone(), clock.clone(), settings).await.context("opening the log")?;
@@ -120,6 +127,12 @@ impl RunningServer {
     /// What its store has asked of files so far; nothing in memory.
     pub fn file_use(&self) -> FileUse {
         self.store.file_use()
+    }
+
+    /// Ends when the store takes no writes any more though nobody has asked for a stop: a sync has failed, and only a new
+    /// start finds out what the disk holds.
+    pub fn store_failed(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.log.ended()
     }
 
     /// Stops accepting, answers what runs, syncs and releases the store.
@@ -212,3 +225,6 @@ fn done<T: Send + 'static>(
 ) -> BoxFuture<'static, ()> {
     Box::pin(async move { drop(task.await) })
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use headwater_server::{Config, Options, RunningServer, Store, start_in_process};
 
@@ -43,7 +43,18 @@ fn run() -> Result<()> {
         let mut stop = signals()?;
         let server = start_in_process(config.clone()).await?;
         announce(&server, &config, start);
-        stop.recv().await;
+        let failed = server.store_failed();
+        tokio::select! {
+            biased;
+            () = failed => {
+                // The store has said in the log what failed; what runs is answered, so that clients go elsewhere.
+                if let Err(error) = server.stop().await {
+                    tracing::warn!("after the failure: {error:#}");
+                }
+                bail!("the store has failed and takes no writes any more; start again to recover what the disk holds");
+            }
+            () = stop.recv() => {}
+        }
         // Whoever read our output may be gone.
         let _ = writeln!(std::io::stdout(), "stopping");
         server.stop().await

@@ -40,8 +40,8 @@ impl OpenStore {
     }
 }
 
-/// Opens the store and raises `clock` to what an earlier run may have shown.
-pub(crate) async fn open(config: &Config, runtime: &Runtime, clock: &Clock) -> Result<OpenStore> {
+/// The engine's settings for a configuration.
+pub(crate) fn settings(config: &Config) -> Settings {
     let mut settings = match &config.store {
         Store::Memory => Settings::in_memory(),
         Store::Directory(directory) => Settings::on_disk(directory),
@@ -51,15 +51,20 @@ pub(crate) async fn open(config: &Config, runtime: &Runtime, clock: &Clock) -> R
         Durability::Strict => embedded::Durability::Strict,
         Durability::Relaxed => embedded::Durability::Relaxed { interval: RELAXED_INTERVAL },
     };
+    settings
+}
+
+/// Opens the store and raises `clock` to what an earlier run may have shown.
+pub(crate) async fn open(settings: Settings, runtime: &Runtime, clock: &Clock) -> Result<OpenStore> {
     let files = settings.files.clone();
     let opening = embedded::open(settings, runtime.clone(), clock.clone());
     let (cell, recovered) = opening.await.context("opening the store")?;
-    Ok(OpenStore { cell, recovered: found(&config.store, &recovered), files })
+    Ok(OpenStore { cell, recovered: found(files.volatile(), &recovered), files })
 }
 
 /// What was found at start, for a person.
-fn found(store: &Store, recovered: &Recovered) -> Option<String> {
-    if matches!(store, Store::Memory) || recovered.created {
+fn found(volatile: bool, recovered: &Recovered) -> Option<String> {
+    if volatile || recovered.created {
         return None;
     }
     Some(format!(

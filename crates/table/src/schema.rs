@@ -78,6 +78,19 @@ pub fn key_of(schema: &KeySchema, given: &Item) -> Result<ItemKey, KeyError> {
     key(hash, range)
 }
 
+/// Holds the values that a query compares key attributes with to what a key may be.
+///
+/// Errors: `Empty`, `TooLong`; types are held to the schema before.
+pub fn check_queried(schema: &KeySchema, hash: &AttributeValue, range: &[&AttributeValue]) -> Result<(), KeyError> {
+    check_empty(&schema.hash, hash)?;
+    key(hash, None)?;
+    let Some(attribute) = &schema.range else { return Ok(()) };
+    range.iter().try_for_each(|value| {
+        check_empty(attribute, value)?;
+        key(hash, Some(value)).map(drop)
+    })
+}
+
 fn put_value<'a>(attribute: &KeyAttribute, item: &'a Item) -> Result<&'a AttributeValue, KeyError> {
     let Some(value) = item.get(&attribute.name) else {
         return Err(KeyError::Missing { name: attribute.name.clone() });

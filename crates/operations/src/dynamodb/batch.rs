@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use headwater_api::dynamodb as api;
 use headwater_api::dynamodb::{KeysAndAttributes, PutRequest, ReturnConsumedCapacity, WriteRequest, access};
@@ -195,9 +196,11 @@ pub(crate) async fn write(
     }
     call.authorize(&access::batch_write_item(call, &input))?;
     let mut planned = Vec::new();
+    // Over all tables: one may be given by its name and by its ARN.
+    let mut seen = BTreeSet::new();
     for (given, table, changes) in checked {
         let table = lookup(service, call, &table)?;
-        planned.extend(plan(given, &table, changes)?);
+        planned.extend(plan(given, &table, changes, &mut seen)?);
     }
     let places: Vec<(&str, &WriteRequest)> = planned.iter().map(|planned| (planned.given, planned.request)).collect();
     let writes = planned.into_iter().map(|planned| table::write(&service.log, planned.write));
@@ -233,8 +236,8 @@ fn plan<'r>(
     given: &'r str,
     table: &TableDefinition,
     changes: Vec<(Change, &'r WriteRequest)>,
+    seen: &mut BTreeSet<Bytes>,
 ) -> Result<Vec<Planned<'r>>, Error> {
-    let mut seen = BTreeSet::new();
     let mut planned = Vec::new();
     for (change, request) in changes {
         let (key, key_item, action) = match change {

@@ -4,7 +4,7 @@ use headwater_api::dynamodb as api;
 use headwater_api::dynamodb::access;
 use headwater_api::{Call, Error};
 use headwater_catalog::TableDefinition;
-use headwater_expression::{Condition, KeyCondition, KeyNames, KeyQuery, Kind};
+use headwater_expression::{Condition, KeyCondition, KeyNames, KeyQuery, Kind, RangeCondition};
 use headwater_table::{capacity, query as page, schema};
 use headwater_types::Item;
 use headwater_types::key::ItemKey;
@@ -41,6 +41,8 @@ pub(crate) async fn query(
     no_index(input.index_name.as_deref())?;
     let start_at = start.as_ref().map(|start| start_members(&table, start)).transpose()?;
     let wanted = key_condition.against(&key_names(&table)).map_err(error::expression)?;
+    let compared = wanted.range.as_ref().map_or_else(Vec::new, RangeCondition::values);
+    schema::check_queried(&table.key_schema, &wanted.hash, &compared).map_err(error::key)?;
     if let Some(start) = &start {
         start_within(&table, start, &wanted)?;
     }

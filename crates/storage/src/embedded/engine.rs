@@ -128,7 +128,7 @@ impl Cell for Embedded {
     }
 
     fn store_time_mark(&self) -> Millis {
-        self.0.mark_at_open.max(Millis(self.0.marked.load(Ordering::Acquire)))
+        self.0.mark_at_open
     }
 
     fn stats(&self) -> Stats {
