@@ -5,15 +5,17 @@
 //! Never: item or record data; commits anything itself (`log` puts a change of definitions into the one commit order).
 
 pub mod identity;
+pub mod index;
 pub mod resource;
 pub mod snapshot;
 pub mod state;
 pub mod writer;
 
 pub use identity::{Identities, Incarnation};
+pub use index::{IndexDefinition, IndexKind, IndexState, Projected, TimeToLive, TimeToLiveState};
 pub use resource::{
-    AttributeDefinition, BillingMode, IndexDefinition, KeyAttribute, KeyKind, KeySchema, StreamDefinition, StreamView,
-    TableDefinition, Throughput,
+    AttributeDefinition, BillingMode, KeyAttribute, KeyKind, KeySchema, StreamDefinition, StreamView, TableDefinition,
+    Throughput,
 };
 pub use snapshot::Snapshot;
 pub use state::{StreamState, TableState};

@@ -6,6 +6,7 @@ use headwater_types::arn::{StreamArn, TableArn};
 use headwater_types::{Millis, Scope, StreamUid, TableId};
 use serde::{Deserialize, Serialize};
 
+use crate::index::{IndexDefinition, IndexKind, TimeToLive};
 use crate::state::{StreamState, TableState};
 use crate::writer::{maybe_millis, maybe_stream, millis, scope, stream_uid, table_id};
 
@@ -78,17 +79,6 @@ pub enum StreamView {
     NewAndOldImages,
 }
 
-/// A secondary index. None exist in this version; the place is kept in rows and plans.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct IndexDefinition {
-    /// Its number inside the table; never reused there.
-    pub id: u32,
-    /// Index name.
-    pub name: String,
-    /// Its key.
-    pub key_schema: KeySchema,
-}
-
 /// A table.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct TableDefinition {
@@ -142,9 +132,18 @@ pub struct TableDefinition {
     /// Label of the newest stream; stays when it is switched off, and when it is gone.
     #[serde(default)]
     pub latest_stream_label: Option<String>,
-    /// Secondary indexes.
+    /// Secondary indexes, in the order they were made.
     #[serde(default)]
     pub indexes: Vec<IndexDefinition>,
+    /// Greatest number ever given to an index. Set by `log`.
+    #[serde(default)]
+    pub last_index: u32,
+    /// Expiry of items, when it is on or not wholly off yet. Set by `log`.
+    #[serde(default)]
+    pub time_to_live: Option<TimeToLive>,
+    /// When expiry was last switched on or off. Set by `log`.
+    #[serde(with = "maybe_millis", default)]
+    pub time_to_live_changed: Option<Millis>,
     /// Tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
@@ -179,6 +178,9 @@ impl TableDefinition {
             latest_stream: None,
             latest_stream_label: None,
             indexes: Vec::new(),
+            last_index: 0,
+            time_to_live: None,
+            time_to_live_changed: None,
             tags: BTreeMap::new(),
             recorded: BTreeMap::new(),
             version: 0,
@@ -188,6 +190,26 @@ impl TableDefinition {
     /// Its name for clients.
     pub fn arn(&self) -> TableArn {
         TableArn { scope: self.scope.clone(), table: self.name.clone() }
+    }
+
+    /// An index by name.
+    pub fn index(&self, name: &str) -> Option<&IndexDefinition> {
+        self.indexes.iter().find(|index| index.name == name)
+    }
+
+    /// Indexes that writers maintain.
+    pub fn maintained(&self) -> impl Iterator<Item = &IndexDefinition> {
+        self.indexes.iter().filter(|index| index.state.maintained())
+    }
+
+    /// Whether it has local indexes: its item collections are bounded and measured then.
+    pub fn has_collections(&self) -> bool {
+        self.indexes.iter().any(|index| index.kind == IndexKind::Local)
+    }
+
+    /// Names of the table's key attributes.
+    pub fn keys(&self) -> impl Iterator<Item = &KeyAttribute> {
+        std::iter::once(&self.key_schema.hash).chain(&self.key_schema.range)
     }
 
     /// The newest stream's ARN; stays when the stream is switched off.

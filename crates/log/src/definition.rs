@@ -1,15 +1,19 @@
 //! Changes of definitions: create, update, delete tables, switch streams on and off, each one commit with its shards.
 
+mod index;
+
 use std::collections::BTreeMap;
 
 use headwater_catalog::resource::stream_label;
 use headwater_catalog::{
-    BillingMode, Snapshot as Catalog, StreamDefinition, StreamState, StreamView, TableDefinition, TableState, writer,
+    BillingMode, IndexState, Snapshot as Catalog, StreamDefinition, StreamState, StreamView, TableDefinition,
+    TableState, writer,
 };
 use headwater_storage::keyspace::{CATALOG_HEAD, lineage_head, partition_head, table_head};
 use headwater_storage::{Plan, Snapshot};
 use headwater_types::{Millis, Runtime, StreamUid, TableId, limits};
 
+pub use self::index::IndexChange;
 use crate::error::Error;
 use crate::lineage::{self, Lineage, Partition};
 use crate::settings::Settings;
@@ -50,7 +54,7 @@ pub enum Change {
         stream: Option<StreamView>,
     },
     /// Replaces what is recorded of a table: billing, throughput, class, protection, tags, and what has no behaviour.
-    /// Identity, name, key, partitions and streams stay.
+    /// Identity, name, key, partitions, streams, indexes and expiry stay.
     Update {
         /// The definition.
         table: Box<TableDefinition>,
@@ -71,6 +75,13 @@ pub enum Change {
     Delete {
         /// Which.
         table: TableId,
+    },
+    /// Changes an index or the expiry of a table.
+    Index {
+        /// Whose.
+        table: TableId,
+        /// What changes.
+        change: IndexChange,
     },
     /// Ends a short state; done by the log itself.
     Finish {
@@ -108,7 +119,10 @@ pub(crate) fn unfinished(catalog: &Catalog) -> Vec<TableId> {
         let streams = catalog.streams(&table.scope, Some(&table.name), None);
         streams.filter(|stream| stream.table == table.id).any(|stream| stream.state.end() != stream.state)
     };
-    let tables = catalog.all_tables().filter(|table| table.state != TableState::Active || stream_waits(table));
+    let index_waits = |table: &TableDefinition| table.indexes.iter().any(|index| index.state.end() != index.state);
+    let waits =
+        |table: &TableDefinition| table.state != TableState::Active || stream_waits(table) || index_waits(table);
+    let tables = catalog.all_tables().filter(|table| waits(table));
     tables.map(|table| table.id).collect()
 }
 
@@ -132,6 +146,7 @@ impl Work<'_> {
             Change::DisableStream { table } => self.disable(*table),
             Change::Delete { table } if self.is_slow() => self.begin_delete(*table),
             Change::Delete { table } => self.delete(*table),
+            Change::Index { table, change } => self.change_index(*table, change),
             Change::Finish { table } => self.finish_states(*table),
             Change::Forget { stream } => self.forget(*stream),
         }
@@ -148,6 +163,11 @@ impl Work<'_> {
         table.state = if self.is_slow() { TableState::Creating } else { TableState::Active };
         (table.stream, table.latest_stream, table.latest_stream_label) = (None, None, None);
         table.version = 0;
+        for (index, number) in table.indexes.iter_mut().zip(1..) {
+            (index.id, index.state) = (number, IndexState::Active);
+        }
+        table.last_index = table.indexes.len() as u32;
+        (table.time_to_live, table.time_to_live_changed) = (None, None);
         let id = table.id;
         for range in lineage::tile(partitions_of(&table, self.settings)) {
             let partition = self.lineage.create(range);
@@ -174,6 +194,9 @@ impl Work<'_> {
             latest_stream: table.latest_stream,
             latest_stream_label: table.latest_stream_label.clone(),
             indexes: table.indexes.clone(),
+            last_index: table.last_index,
+            time_to_live: table.time_to_live.clone(),
+            time_to_live_changed: table.time_to_live_changed,
             version: table.version,
             ..wanted.clone()
         };
@@ -269,6 +292,9 @@ impl Work<'_> {
             stream.state = stream.state.end();
         }
         let table = self.table(id)?;
+        for index in &mut table.indexes {
+            index.state = index.state.end();
+        }
         match table.state {
             TableState::Deleting => self.delete(id),
             state => {

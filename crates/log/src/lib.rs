@@ -37,7 +37,7 @@ mod views;
 mod tests;
 
 pub use command::{Command, Decision, Effect, Touch, ValueChange, View};
-pub use definition::{Change, Defined, Definition};
+pub use definition::{Change, Defined, Definition, IndexChange};
 pub use error::Error;
 pub use headwater_storage::contract::{LogRecord, PageLimit};
 pub use iterator::{IteratorError, ShardIterator};

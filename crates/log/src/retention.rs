@@ -55,6 +55,8 @@ pub(crate) enum TrimStep {
     Retire { partition: u64 },
     /// Removes some rows of a dropped table.
     Sweep { table: TableId },
+    /// Removes some entries of an index that nobody reads or maintains any more.
+    SweepIndex { table: TableId, index: u32 },
 }
 
 /// Makes the plan of retention's steps; those that no longer apply are left out.
@@ -86,6 +88,9 @@ pub(crate) fn plan(steps: &[TrimStep], snapshot: &dyn Snapshot) -> Result<Plan, 
                 }
                 rows.into_iter().for_each(|key| draft.delete(key));
             }
+            TrimStep::SweepIndex { table, index } => {
+                entries_of(snapshot, table, index)?.into_iter().for_each(|key| draft.delete(key));
+            }
         }
     }
     Ok(draft.into_plan())
@@ -108,10 +113,17 @@ fn raise(
     Ok(())
 }
 
-/// Some keys of items and index entries of a table.
+/// Some keys of an index's entries.
+fn entries_of(snapshot: &dyn Snapshot, table: TableId, index: u32) -> Result<Vec<bytes::Bytes>, Error> {
+    let bound = |index: u32| [&[prefix::INDEX], &table.0.to_be_bytes()[..], &index.to_be_bytes()[..]].concat();
+    let entries = snapshot.scan(&bound(index), &bound(index + 1), Direction::Forward).take(SWEEP_ROWS_MAX);
+    entries.map(|entry| Ok(entry?.0)).collect()
+}
+
+/// Some keys of items, index entries and jobs of a table.
 fn rows_of(snapshot: &dyn Snapshot, table: TableId) -> Result<Vec<bytes::Bytes>, Error> {
     let mut keys = Vec::new();
-    for kind in [prefix::ITEM, prefix::INDEX] {
+    for kind in [prefix::ITEM, prefix::INDEX, prefix::JOB] {
         let bound = |id: u64| [&[kind], id.to_be_bytes().as_slice()].concat();
         let (start, end) = (bound(table.0), bound(table.0 + 1));
         for entry in snapshot.scan(&start, &end, Direction::Forward).take(SWEEP_ROWS_MAX - keys.len()) {
@@ -204,6 +216,20 @@ impl Shared {
             }
             swept += rows;
         }
+    }
+}
+
+impl crate::open::Log {
+    /// Removes some entries of an index that is being removed, a bounded number in one commit; how many. None left: zero.
+    ///
+    /// Order: the index's definition says that it goes, or is gone, so nobody writes entries any more.
+    pub async fn sweep_index(&self, table: TableId, index: u32) -> Result<usize, Error> {
+        let shared = &*self.shared;
+        let rows = entries_of(&*shared.cell.snapshot(), table, index)?.len();
+        if rows > 0 {
+            shared.alone(Work::Trim(vec![TrimStep::SweepIndex { table, index }])).await?;
+        }
+        Ok(rows)
     }
 }
 

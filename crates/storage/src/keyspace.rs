@@ -1,5 +1,6 @@
 //! Every key prefix and head kind, and the room that owns it. Two rooms never share one.
 
+use bytes::Bytes;
 use headwater_types::{StreamUid, TableId};
 
 use crate::contract::HeadKey;
@@ -16,12 +17,17 @@ pub mod prefix {
     pub const LINEAGE: u8 = 0x03;
     /// Items: `ITEM | table id (8) | placement hash (16) | partition key | sort key`. Owner: table.
     pub const ITEM: u8 = 0x10;
-    /// Index entries: `INDEX | table id (8) | index id (4) | …`. Owner: table.
+    /// Index entries: `INDEX | table id (8) | index id (4) | …`; index 0: sizes of item collections. Owner: table.
     pub const INDEX: u8 = 0x11;
     /// Idempotency tokens. Owner: table.
     pub const TOKEN: u8 = 0x12;
-    /// Durable jobs and their cursors. Owner: delivery.
+    /// Durable jobs and their cursors: `JOB | table id (8) | index id (4)`. Owner: delivery.
     pub const JOB: u8 = 0x20;
+}
+
+/// Where the job of a table's index keeps its cursor; index numbers are never reused, so this names one run of it.
+pub fn job_key(table: TableId, index: u32) -> Bytes {
+    [&[prefix::JOB], &table.0.to_be_bytes()[..], &index.to_be_bytes()[..]].concat().into()
 }
 
 /// Kinds of heads: the top byte of a [`HeadKey`].

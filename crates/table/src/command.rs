@@ -1,13 +1,14 @@
 //! Put, update and delete as one read-modify-write.
 
-use bytes::Bytes;
-use headwater_catalog::TableState;
+use headwater_catalog::{TableDefinition, TableState};
 use headwater_expression::{Condition, Update};
 use headwater_log::{Log, Touch};
 use headwater_types::key::ItemKey;
 use headwater_types::stored::Corrupt;
-use headwater_types::{Item, SequenceNumber, TableId};
+use headwater_types::{Item, SequenceNumber};
 
+use crate::collection;
+use crate::index::{IndexKeyError, IndexUse};
 use crate::row::Row;
 use crate::schema::storage_key;
 
@@ -24,11 +25,22 @@ pub enum Action {
 
 /// A write of one item.
 pub struct Write {
-    pub(crate) touch: [Touch; 1],
+    pub(crate) touches: Touches,
+    pub(crate) step: Step,
+}
+
+/// The item's key, and the size of its collection where the table has local indexes.
+pub(crate) enum Touches {
+    Item([Touch; 1]),
+    Collection([Touch; 2]),
+}
+
+/// What is done to one item, under which condition.
+pub(crate) struct Step {
     /// The key attributes, from which an update makes a new item.
-    pub(crate) key: Item,
-    pub(crate) change: Change,
-    pub(crate) condition: Option<Condition>,
+    pub key: Item,
+    pub change: Change,
+    pub condition: Option<Condition>,
 }
 
 /// The action with what can be prepared before the item is read.
@@ -39,7 +51,7 @@ pub(crate) enum Change {
 }
 
 /// What became of a write.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Written {
     /// The item before, if there was one.
     pub old: Option<Row>,
@@ -47,6 +59,10 @@ pub struct Written {
     pub new: Option<Row>,
     /// Number of its change record; none when nothing changed or nothing keeps the log.
     pub number: Option<SequenceNumber>,
+    /// Indexes that it changed.
+    pub uses: Vec<IndexUse>,
+    /// Size of the item's collection after the write, where the table has local indexes. Unit: bytes.
+    pub collection: Option<i64>,
 }
 
 /// Why a write was not done.
@@ -68,6 +84,15 @@ pub enum Refusal {
     Expression(headwater_expression::Error),
     /// Lists and maps would be nested deeper than allowed.
     Nesting,
+    /// The item cannot be in an index of the table.
+    IndexKey {
+        /// Where and why.
+        error: IndexKeyError,
+        /// By an update, not a put.
+        update: bool,
+    },
+    /// The item's collection would be larger than allowed.
+    CollectionTooLarge,
     /// Stored bytes are not an item.
     Corrupt,
     /// The log's own refusal.
@@ -82,18 +107,39 @@ impl From<Corrupt> for Refusal {
 
 impl Write {
     /// A write of the item at `key`, whose attributes are `key_item`, under a condition.
-    pub fn new(table: TableId, key: &ItemKey, key_item: Item, action: Action, condition: Option<Condition>) -> Self {
-        let touch = Touch { table, hash: key.hash, key: storage_key(table, key) };
+    pub fn new(
+        table: &TableDefinition,
+        key: &ItemKey,
+        key_item: Item,
+        action: Action,
+        condition: Option<Condition>,
+    ) -> Self {
+        let touch = Touch { table: table.id, hash: key.hash, key: storage_key(table.id, key) };
+        let touches = match collection::touch(table, &touch) {
+            None => Touches::Item([touch]),
+            Some(collection) => Touches::Collection([touch, collection]),
+        };
+        Self { touches, step: Step::new(key_item, action, condition) }
+    }
+}
+
+impl Touches {
+    pub fn as_slice(&self) -> &[Touch] {
+        match self {
+            Self::Item(touches) => touches,
+            Self::Collection(touches) => touches,
+        }
+    }
+}
+
+impl Step {
+    pub fn new(key: Item, action: Action, condition: Option<Condition>) -> Self {
         let change = match action {
             Action::Put(item) => Change::Put(Row::new(&item)),
             Action::Update(update) => Change::Update(update),
             Action::Delete => Change::Delete,
         };
-        Self { touch: [touch], key: key_item, change, condition }
-    }
-
-    pub(crate) fn stored(bytes: Option<&Bytes>) -> Option<Row> {
-        bytes.cloned().map(Row::from_stored)
+        Self { key, change, condition }
     }
 }
 

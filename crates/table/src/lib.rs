@@ -1,21 +1,27 @@
 //! Items as a state machine over the log's commit path.
 //!
-//! Owns: item keys in storage, read-modify-write of items, change records, pages of Query and Scan, consumed units.
+//! Owns: item keys in storage, read-modify-write of items, index entries, expiry, change records, pages of Query and Scan,
+//! consumed units.
 //! In: bound expressions, items, keys. Out: plans for `log`, items, change records.
 //! Never: sockets, API shapes, a commit outside `log`.
 
+pub mod backfill;
 pub mod capacity;
 pub mod change;
+pub mod collection;
 pub mod command;
+pub mod index;
 mod plan;
 pub mod query;
 pub mod read;
 pub mod row;
 pub mod schema;
+pub mod ttl;
 
 pub use change::{ChangeRecord, EventName};
 pub use command::{Action, Refusal, Write, Written, write};
-pub use query::{Page, Query, Scan, query, scan};
+pub use index::{IndexKeyError, IndexKeyFault, IndexUse};
+pub use query::{Page, Query, Scan, Source, query, scan};
 pub use read::{ReadError, get};
 pub use row::Row;
 pub use schema::KeyError;

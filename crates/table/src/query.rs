@@ -1,13 +1,16 @@
-//! Pages of Query and Scan.
+//! Pages of Query and Scan, on tables and on indexes.
 
-use headwater_catalog::{KeySchema, TableDefinition};
+use bytes::Bytes;
+use headwater_catalog::{IndexDefinition, TableDefinition};
 use headwater_expression::{Condition, Projection, RangeCondition};
 use headwater_log::Log;
+use headwater_storage::Snapshot;
 use headwater_storage::contract::Direction;
 use headwater_types::key::{ItemKey, encode_part, encode_prefix};
 use headwater_types::limits::PAGE_BYTES_MAX;
 use headwater_types::{AttributeValue, Item};
 
+use crate::index::{self, index_prefix, parts_prefix};
 use crate::read::ReadError;
 use crate::row::Row;
 use crate::schema::{key_item, storage_key, table_prefix};
@@ -25,28 +28,41 @@ pub struct Shown {
     pub count_only: bool,
 }
 
+/// What a query or scan reads: a table, or one of its indexes.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The table.
+    pub table: &'a TableDefinition,
+    /// The index, if not the table itself.
+    pub index: Option<&'a IndexDefinition>,
+    /// Whole items are shown where the index holds only parts: they are read from the table.
+    pub fetch: bool,
+}
+
 /// A query of one partition key.
 #[derive(Clone, Debug)]
 pub struct Query {
-    /// Value of the partition key.
-    pub hash: AttributeValue,
-    /// Test of the sort key.
+    /// Values of the partition key: one, or as many as the index's partition key has attributes.
+    pub hash: Vec<AttributeValue>,
+    /// Values of the sort key's first attributes, where it has several.
+    pub equal: Vec<AttributeValue>,
+    /// Test of the sort key's next attribute.
     pub range: Option<RangeCondition>,
     /// By rising sort key.
     pub forward: bool,
-    /// Starts behind this key, in the query's direction; it need not exist.
-    pub start: Option<ItemKey>,
+    /// Starts behind this place (see [`Source::position`]), in the query's direction; nothing need lie there.
+    pub start: Option<Bytes>,
     /// What is done with the items.
     pub shown: Shown,
 }
 
-/// A scan of a table or of one segment of it.
+/// A scan of a table or an index, or of one segment of it.
 #[derive(Clone, Debug)]
 pub struct Scan {
     /// Which of how many segments.
     pub segment: Option<(u32, u32)>,
-    /// Starts behind this key; it need not exist.
-    pub start: Option<ItemKey>,
+    /// Starts behind this place; nothing need lie there.
+    pub start: Option<Bytes>,
     /// What is done with the items.
     pub shown: Shown,
 }
@@ -60,35 +76,101 @@ pub struct Page {
     pub count: usize,
     /// Items evaluated.
     pub scanned: usize,
-    /// Their size. Unit: bytes.
+    /// Their size in what was read. Unit: bytes.
     pub bytes_read: usize,
+    /// Size of each item fetched from the table, for a query of a local index. Unit: bytes.
+    pub fetched: Vec<usize>,
     /// Key of the last item evaluated, when the page ended before the end.
     pub last_key: Option<Item>,
 }
 
-/// One page of a query. Order: by sort key.
-pub fn query(log: &Log, table: &TableDefinition, query: &Query) -> Result<Page, ReadError> {
-    let mut prefix = table_prefix(table.id);
-    match ItemKey::new(&query.hash, None) {
-        Some(key) => prefix.extend(key.bytes),
-        None => return Ok(Page::default()),
+impl<'a> Source<'a> {
+    /// A table itself.
+    pub fn table(table: &'a TableDefinition) -> Self {
+        Self { table, index: None, fetch: false }
     }
+
+    /// Where the item with these key attributes lies: the table's and, in an index, the index's. `None` when one lacks or
+    /// cannot be a key.
+    pub fn position(&self, keys: &Item) -> Option<Bytes> {
+        match self.index {
+            Some(index) => index::position(self.table, index, keys),
+            None => {
+                let schema = &self.table.key_schema;
+                let range = schema.range.as_ref().map(|range| keys.get(&range.name));
+                let key = match range {
+                    None => ItemKey::new(keys.get(&schema.hash.name)?, None)?,
+                    Some(range) => ItemKey::new(keys.get(&schema.hash.name)?, Some(range?))?,
+                };
+                Some(storage_key(self.table.id, &key))
+            }
+        }
+    }
+
+    /// Which of `of` segments a place lies in.
+    pub fn segment_of(&self, position: &[u8], of: u32) -> u32 {
+        let place = position.get(self.prefix().len()..).unwrap_or_default();
+        let (mut low, mut high) = (0, of);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if segment_start(middle, of).as_slice() <= place {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    fn prefix(&self) -> Vec<u8> {
+        match self.index {
+            Some(index) => index_prefix(self.table.id, index.id),
+            None => table_prefix(self.table.id),
+        }
+    }
+
+    /// Where the items of a partition key begin.
+    fn partition(&self, query: &Query) -> Option<Vec<u8>> {
+        match (self.index, query.hash.as_slice()) {
+            (Some(index), hash) => parts_prefix(self.table.id, index.id, hash, &query.equal),
+            (None, [hash]) => Some(storage_key(self.table.id, &ItemKey::new(hash, None)?).to_vec()),
+            (None, _) => None,
+        }
+    }
+
+    fn keys_of(&self, key: &[u8], row: &Row) -> Result<Item, ReadError> {
+        match self.index {
+            Some(index) => Ok(index::keys_of(self.table, index, &row.item()?)),
+            None => key_item(&self.table.key_schema, key).ok_or(ReadError::Corrupt),
+        }
+    }
+
+    /// The whole item that an entry stands for, as of the same snapshot.
+    fn fetched(&self, snapshot: &dyn Snapshot, entry: &Row) -> Result<Row, ReadError> {
+        let table = Source::table(self.table);
+        let place = table.position(&entry.item()?).ok_or(ReadError::Corrupt)?;
+        snapshot.get(&place)?.map(Row::from_stored).ok_or(ReadError::Corrupt)
+    }
+}
+
+/// One page of a query. Order: by sort key.
+pub fn query(log: &Log, source: &Source<'_>, query: &Query) -> Result<Page, ReadError> {
+    let Some(prefix) = source.partition(query) else { return Ok(Page::default()) };
     let Some((mut start, mut end)) = bounds(&prefix, query.range.as_ref()) else { return Ok(Page::default()) };
-    if let Some(key) = &query.start {
-        let at = storage_key(table.id, key);
+    if let Some(at) = &query.start {
         if query.forward {
-            start = start.max(behind(&at));
+            start = start.max(behind(at));
         } else {
             end = end.min(at.to_vec());
         }
     }
     let direction = if query.forward { Direction::Forward } else { Direction::Backward };
-    page(log, &table.key_schema, &start, &end, direction, &query.shown)
+    page(log, source, &start, &end, direction, &query.shown)
 }
 
 /// One page of a scan. Order: by placement hash, stable from page to page.
-pub fn scan(log: &Log, table: &TableDefinition, scan: &Scan) -> Result<Page, ReadError> {
-    let prefix = table_prefix(table.id);
+pub fn scan(log: &Log, source: &Source<'_>, scan: &Scan) -> Result<Page, ReadError> {
+    let prefix = source.prefix();
     let (mut start, mut end) = (prefix.clone(), successor(&prefix));
     if let Some((segment, of)) = scan.segment {
         start.extend(segment_start(segment, of));
@@ -97,25 +179,10 @@ pub fn scan(log: &Log, table: &TableDefinition, scan: &Scan) -> Result<Page, Rea
             end.extend(segment_start(segment + 1, of));
         }
     }
-    if let Some(key) = &scan.start {
-        start = start.max(behind(&storage_key(table.id, key)));
+    if let Some(at) = &scan.start {
+        start = start.max(behind(at));
     }
-    page(log, &table.key_schema, &start, &end, Direction::Forward, &scan.shown)
-}
-
-/// Which of `of` segments a key lies in.
-pub fn segment_of(key: &ItemKey, of: u32) -> u32 {
-    let place = key.hash.0.to_be_bytes();
-    let (mut low, mut high) = (0, of);
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        if segment_start(middle, of).as_slice() <= place.as_slice() {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    low
+    page(log, source, &start, &end, Direction::Forward, &scan.shown)
 }
 
 /// First placement hash of a segment.
@@ -172,7 +239,7 @@ fn bounds(prefix: &[u8], range: Option<&RangeCondition>) -> Option<(Vec<u8>, Vec
 
 fn page(
     log: &Log,
-    schema: &KeySchema,
+    source: &Source<'_>,
     start: &[u8],
     end: &[u8],
     direction: Direction,
@@ -188,10 +255,16 @@ fn page(
         let row = Row::from_stored(value);
         page.scanned += 1;
         page.bytes_read += row.size_bytes();
-        page.take(&row, shown)?;
+        if source.fetch {
+            let whole = source.fetched(&*snapshot, &row)?;
+            page.fetched.push(whole.size_bytes());
+            page.take(&whole, shown)?;
+        } else {
+            page.take(&row, shown)?;
+        }
         // The item that crosses the line is still part of the page.
         if shown.limit.is_some_and(|limit| page.scanned >= limit) || page.bytes_read >= PAGE_BYTES_MAX {
-            page.last_key = Some(key_item(schema, &key).ok_or(ReadError::Corrupt)?);
+            page.last_key = Some(source.keys_of(&key, &row)?);
             break;
         }
     }

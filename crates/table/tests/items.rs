@@ -7,8 +7,8 @@ use headwater_catalog::{KeyAttribute, KeyKind, KeySchema, Snapshot, StreamView, 
 use headwater_expression::{RangeCondition, Substitutions, Update};
 use headwater_log::{Change, Defined, Definition, Log, PageLimit, ReadFrom, Settings};
 use headwater_storage::memory::{self, Faults, Model};
-use headwater_table::query::{Shown, segment_of};
-use headwater_table::{Action, ChangeRecord, EventName, Page, Query, Refusal, Scan, Write, change, schema};
+use headwater_table::query::Shown;
+use headwater_table::{Action, ChangeRecord, EventName, Page, Query, Refusal, Scan, Source, Write, change, schema};
 use headwater_types::runtime::simulated::World;
 use headwater_types::{AttributeValue, Clock, Item, Millis, Number, Runtime, Scope};
 
@@ -55,7 +55,7 @@ impl Table {
 
     async fn write(&self, key: Item, action: Action) -> Result<headwater_table::Written, Refusal> {
         let item_key = schema::key_of(&self.definition.key_schema, &key).expect("a key");
-        headwater_table::write(&self.log, Write::new(self.definition.id, &item_key, key, action, None)).await
+        headwater_table::write(&self.log, Write::new(&self.definition, &item_key, key, action, None)).await
     }
 
     fn scan(&self, segment: Option<(u32, u32)>, limit: Option<usize>) -> Vec<Item> {
@@ -63,11 +63,11 @@ impl Table {
         let mut start = None;
         loop {
             let shown = Shown { limit, ..Shown::default() };
-            let page =
-                headwater_table::scan(&self.log, &self.definition, &Scan { segment, start, shown }).expect("scans");
+            let source = Source::table(&self.definition);
+            let page = headwater_table::scan(&self.log, &source, &Scan { segment, start, shown }).expect("scans");
             items.extend(page.items);
             let Some(last) = page.last_key else { return items };
-            start = Some(schema::key_of(&self.definition.key_schema, &last).expect("a key"));
+            start = Some(Source::table(&self.definition).position(&last).expect("a key"));
         }
     }
 
@@ -76,11 +76,12 @@ impl Table {
         let mut start = None;
         loop {
             let (hash, shown) = (s(pk), Shown { limit, ..Shown::default() });
-            let query = Query { hash, range: range.clone(), forward, start, shown };
-            let page: Page = headwater_table::query(&self.log, &self.definition, &query).expect("queries");
+            let query = Query { hash: vec![hash], equal: Vec::new(), range: range.clone(), forward, start, shown };
+            let source = Source::table(&self.definition);
+            let page: Page = headwater_table::query(&self.log, &source, &query).expect("queries");
             items.extend(page.items);
             let Some(last) = page.last_key else { return items };
-            start = Some(schema::key_of(&self.definition.key_schema, &last).expect("a key"));
+            start = Some(Source::table(&self.definition).position(&last).expect("a key"));
         }
     }
 
@@ -224,8 +225,9 @@ fn pages_of_any_size_show_the_same_items_in_the_same_order() {
         for of in [1, 3, 7, 1_000_000] {
             let mut segments: BTreeMap<u32, Vec<Item>> = BTreeMap::new();
             for item in &all {
-                let key = schema::item_key(&table.definition.key_schema, item).expect("a key");
-                segments.entry(segment_of(&key, of)).or_default().push(item.clone());
+                let source = Source::table(&table.definition);
+                let position = source.position(item).expect("a key");
+                segments.entry(source.segment_of(&position, of)).or_default().push(item.clone());
             }
             for (segment, items) in &segments {
                 assert_eq!(&table.scan(Some((*segment, of)), Some(2)), items, "segment {segment} of {of}");

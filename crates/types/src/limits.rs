@@ -6,6 +6,8 @@ pub const ITEM_SIZE_BYTES_MAX: usize = 409_600;
 pub const PARTITION_KEY_BYTES_MAX: usize = 2_048;
 /// Largest sort key value. Unit: bytes. Source: "Service, account, and table quotas", DynamoDB developer guide.
 pub const SORT_KEY_BYTES_MAX: usize = 1_024;
+/// Largest item collection of a table with local indexes. Unit: bytes. Source: "Item collections in DynamoDB", developer guide.
+pub const COLLECTION_BYTES_MAX: i64 = 10 * 1_024 * 1_024 * 1_024;
 /// Deepest nesting of lists and maps. Unit: levels. Source: "Service, account, and table quotas", DynamoDB developer guide.
 pub const NESTING_LEVELS_MAX: usize = 32;
 /// Longest expression. Unit: bytes. Source: "Service, account, and table quotas", DynamoDB developer guide.

@@ -174,6 +174,26 @@ impl Number {
         Some((Self::normalised(signed, exponent).ok()?, rest.get(at..)?))
     }
 
+    /// The greatest whole number that is not above this one; `None` when it is no `i64`.
+    pub fn floor_i64(&self) -> Option<i64> {
+        let (coefficient, exponent) = self.parts();
+        let whole = match u32::try_from(exponent) {
+            Ok(exponent) => coefficient.checked_mul(10i128.checked_pow(exponent)?)?,
+            Err(_) => match 10i128.checked_pow(u32::from(exponent.unsigned_abs())) {
+                Some(divisor) => coefficient.div_euclid(divisor),
+                // The coefficient has at most 38 digits: less than one in size.
+                None => {
+                    if coefficient < 0 {
+                        -1
+                    } else {
+                        0
+                    }
+                }
+            },
+        };
+        i64::try_from(whole).ok()
+    }
+
     /// Coefficient and exponent of ten, for stored forms.
     pub fn parts(&self) -> (i128, i16) {
         (self.coefficient, self.exponent)

@@ -137,6 +137,7 @@ fn changed_table(change: &Change) -> Option<TableId> {
         Change::EnableStream { table, .. }
         | Change::DisableStream { table }
         | Change::Delete { table }
+        | Change::Index { table, .. }
         | Change::Finish { table } => Some(*table),
     }
 }

@@ -250,7 +250,7 @@ fn plan<'r>(
         if !seen.insert(schema::storage_key(table.id, &key)) {
             return Err(Error::validation(DUPLICATES));
         }
-        let write = Write::new(table.id, &key, key_item, action, None);
+        let write = Write::new(table, &key, key_item, action, None);
         planned.push(Planned { given, request, write });
     }
     Ok(planned)

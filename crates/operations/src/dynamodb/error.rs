@@ -4,7 +4,7 @@ use headwater_api::Error;
 use headwater_api::dynamodb::errors;
 use headwater_catalog::TableState;
 use headwater_table::schema::type_code;
-use headwater_table::{KeyError, ReadError, Refusal};
+use headwater_table::{IndexKeyError, IndexKeyFault, KeyError, ReadError, Refusal};
 
 use super::item::attributes;
 
@@ -62,6 +62,8 @@ pub(crate) fn refusal(cause: Refusal, show_old: bool) -> Error {
         Refusal::ItemTooLarge { update: true } => {
             Error::validation("Item size to update has exceeded the maximum allowed size")
         }
+        Refusal::IndexKey { error, update } => index_key(&error, update),
+        Refusal::CollectionTooLarge => errors::item_collection_size_limit_exceeded("Collection size exceeded."),
         Refusal::Expression(cause) => expression(cause),
         Refusal::Nesting => Error::validation("Nesting Levels have exceeded supported limits"),
         Refusal::Corrupt => Error::internal("stored bytes are not an item"),
@@ -114,6 +116,39 @@ pub(crate) fn key(cause: KeyError) -> Error {
                 .to_owned()
         }
         KeyError::TooLong { range: true } => {
+            "One or more parameter values were invalid: Aggregated size of all range keys has exceeded the size limit of \
+             1024 bytes"
+                .to_owned()
+        }
+    })
+}
+
+/// An item that cannot be in one of its table's indexes.
+/// Source: Alternator's tests of the service (test_gsi, test_lsi); of the sizes: unverified.
+pub(crate) fn index_key(cause: &IndexKeyError, update: bool) -> Error {
+    let IndexKeyError { index, attribute, fault } = cause;
+    Error::validation(match fault {
+        IndexKeyFault::WrongType { expected, actual } => format!(
+            "One or more parameter values were invalid: Type mismatch for Index Key {attribute} Expected: {expected} \
+             Actual: {actual} IndexName: {index}"
+        ),
+        IndexKeyFault::Empty { binary } => {
+            let kind = if *binary { "binary" } else { "string" };
+            let what = if update {
+                "The update expression attempted to update a secondary index key to a value that is not supported."
+            } else {
+                "A value specified for a secondary index key is not supported."
+            };
+            format!(
+                "One or more parameter values are not valid. {what} The AttributeValue for a key attribute cannot contain \
+                 an empty {kind} value. IndexName: {index}, IndexKey: {attribute}"
+            )
+        }
+        IndexKeyFault::TooLong { range: false } => {
+            "One or more parameter values were invalid: Size of hashkey has exceeded the maximum size limit of2048 bytes"
+                .to_owned()
+        }
+        IndexKeyFault::TooLong { range: true } => {
             "One or more parameter values were invalid: Aggregated size of all range keys has exceeded the size limit of \
              1024 bytes"
                 .to_owned()

@@ -37,7 +37,7 @@ pub(crate) async fn put(
     let key = schema::item_key(&definition.key_schema, &item).map_err(error::put_key)?;
     scalar_keys(&definition, condition.as_ref())?;
     let key_item = schema::keys_of(&definition.key_schema, &item);
-    let write = Write::new(definition.id, &key, key_item, Action::Put(item), condition);
+    let write = Write::new(&definition, &key, key_item, Action::Put(item), condition);
     let show_old = on_failure(input.return_values_on_condition_check_failure);
     let written = table::write(&service.log, write).await.map_err(|refusal| error::refusal(refusal, show_old))?;
     Ok(api::PutItemOutput {
@@ -110,7 +110,7 @@ pub(crate) async fn update(
     scalar_keys(&definition, condition.as_ref())?;
     let wanted = input.return_values.unwrap_or(ReturnValue::None);
     let touched = update.as_ref().map(Update::touched);
-    let write = Write::new(definition.id, &key, key_item, Action::Update(update), condition);
+    let write = Write::new(&definition, &key, key_item, Action::Update(update), condition);
     let show_old = on_failure(input.return_values_on_condition_check_failure);
     let written = table::write(&service.log, write).await.map_err(|refusal| error::refusal(refusal, show_old))?;
     Ok(api::UpdateItemOutput {
@@ -140,7 +140,7 @@ pub(crate) async fn delete(
     let definition = lookup(service, call, &table_name)?;
     let key = schema::key_of(&definition.key_schema, &key_item).map_err(error::key)?;
     scalar_keys(&definition, condition.as_ref())?;
-    let write = Write::new(definition.id, &key, key_item, Action::Delete, condition);
+    let write = Write::new(&definition, &key, key_item, Action::Delete, condition);
     let show_old = on_failure(input.return_values_on_condition_check_failure);
     let written = table::write(&service.log, write).await.map_err(|refusal| error::refusal(refusal, show_old))?;
     Ok(api::DeleteItemOutput {

@@ -1,5 +1,6 @@
 //! Query and Scan.
 
+use bytes::Bytes;
 use headwater_api::dynamodb as api;
 use headwater_api::dynamodb::access;
 use headwater_api::{Call, Error};
@@ -48,14 +49,16 @@ pub(crate) async fn query(
     }
     projected_keys(&table, projection.as_ref())?;
     no_key_in_filter(&table, filter.as_ref())?;
+    let source = page::Source::table(&table);
     let query = page::Query {
-        hash: wanted.hash,
+        hash: vec![wanted.hash],
+        equal: Vec::new(),
         range: wanted.range,
         forward: input.scan_index_forward.unwrap_or(true),
-        start: start_at,
+        start: start_at.map(|key| schema::storage_key(table.id, &key)),
         shown: page::Shown { limit: limit(input.limit), filter, projection, count_only },
     };
-    let page = page::query(&service.log, &table, &query).map_err(error::read)?;
+    let page = page::query(&service.log, &source, &query).map_err(error::read)?;
     let units = capacity::read_units(page.bytes_read, input.consistent_read.unwrap_or(false));
     let consumed_capacity = consumed(input.return_consumed_capacity, &input.table_name, units);
     Ok(api::QueryOutput {
@@ -87,12 +90,13 @@ pub(crate) async fn scan(
     call.authorize(&access::scan(call, &input))?;
     let table = lookup(service, call, &table_name)?;
     no_index(input.index_name.as_deref())?;
-    let start = start.as_ref().map(|start| scan_start(&table, start, segment)).transpose()?;
+    let source = page::Source::table(&table);
+    let start = start.as_ref().map(|start| scan_start(&source, start, segment)).transpose()?;
     projected_keys(&table, projection.as_ref())?;
     scalar_keys(&table, filter.as_ref())?;
     let shown = page::Shown { limit: limit(input.limit), filter, projection, count_only };
     let scan = page::Scan { segment, start, shown };
-    let page = page::scan(&service.log, &table, &scan).map_err(error::read)?;
+    let page = page::scan(&service.log, &source, &scan).map_err(error::read)?;
     let units = capacity::read_units(page.bytes_read, input.consistent_read.unwrap_or(false));
     let consumed_capacity = consumed(input.return_consumed_capacity, &input.table_name, units);
     Ok(api::ScanOutput {
@@ -179,18 +183,19 @@ fn start_within(table: &TableDefinition, start: &Item, wanted: &KeyQuery) -> Res
     Ok(())
 }
 
-fn scan_start(table: &TableDefinition, start: &Item, segment: Option<(u32, u32)>) -> Result<ItemKey, Error> {
+fn scan_start(source: &page::Source<'_>, start: &Item, segment: Option<(u32, u32)>) -> Result<Bytes, Error> {
     let refused = |cause| {
         let text = error::key(cause);
         Error::validation(format!("{STARTING_KEY}{}", text.message().unwrap_or_default()))
     };
-    let key = schema::key_of(&table.key_schema, start).map_err(refused)?;
+    let key = schema::key_of(&source.table.key_schema, start).map_err(refused)?;
+    let position = schema::storage_key(source.table.id, &key);
     match segment {
-        Some((segment, total)) if page::segment_of(&key, total) != segment => Err(Error::validation(format!(
+        Some((segment, total)) if source.segment_of(&position, total) != segment => Err(Error::validation(format!(
             "{STARTING_KEY}Invalid ExclusiveStartKey. Please use ExclusiveStartKey with correct Segment. TotalSegments: \
              {total} Segment: {segment}"
         ))),
-        Some(_) | None => Ok(key),
+        Some(_) | None => Ok(position),
     }
 }
 
