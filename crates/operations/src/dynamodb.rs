@@ -1,11 +1,13 @@
 //! DynamoDB.
 
 mod batch;
+mod consumed;
 pub(crate) mod error;
 pub(crate) mod item;
 pub(crate) mod name;
 mod query;
 mod table;
+mod transact;
 mod validation;
 
 use headwater_api::dynamodb::{
@@ -13,7 +15,8 @@ use headwater_api::dynamodb::{
     CreateTableOutput, DeleteItemInput, DeleteItemOutput, DeleteTableInput, DeleteTableOutput, DescribeEndpointsInput,
     DescribeEndpointsOutput, DescribeLimitsInput, DescribeLimitsOutput, DescribeTableInput, DescribeTableOutput,
     DynamoDb, GetItemInput, GetItemOutput, ListTablesInput, ListTablesOutput, PutItemInput, PutItemOutput, QueryInput,
-    QueryOutput, ScanInput, ScanOutput, UpdateItemInput, UpdateItemOutput, UpdateTableInput, UpdateTableOutput,
+    QueryOutput, ScanInput, ScanOutput, TransactGetItemsInput, TransactGetItemsOutput, TransactWriteItemsInput,
+    TransactWriteItemsOutput, UpdateItemInput, UpdateItemOutput, UpdateTableInput, UpdateTableOutput,
 };
 use headwater_api::{Answer, Call};
 
@@ -82,5 +85,21 @@ impl DynamoDb for Operations {
 
     fn scan<'a>(&'a self, call: &'a Call, input: ScanInput) -> Answer<'a, ScanOutput> {
         Box::pin(query::scan(self, call, input))
+    }
+
+    fn transact_get_items<'a>(
+        &'a self,
+        call: &'a Call,
+        input: TransactGetItemsInput,
+    ) -> Answer<'a, TransactGetItemsOutput> {
+        Box::pin(transact::get(self, call, input))
+    }
+
+    fn transact_write_items<'a>(
+        &'a self,
+        call: &'a Call,
+        input: TransactWriteItemsInput,
+    ) -> Answer<'a, TransactWriteItemsOutput> {
+        Box::pin(transact::write(self, call, input))
     }
 }
