@@ -8,15 +8,17 @@ pub(crate) mod name;
 mod query;
 mod table;
 mod transact;
+mod ttl;
 mod validation;
 
 use headwater_api::dynamodb::{
     BatchGetItemInput, BatchGetItemOutput, BatchWriteItemInput, BatchWriteItemOutput, CreateTableInput,
     CreateTableOutput, DeleteItemInput, DeleteItemOutput, DeleteTableInput, DeleteTableOutput, DescribeEndpointsInput,
     DescribeEndpointsOutput, DescribeLimitsInput, DescribeLimitsOutput, DescribeTableInput, DescribeTableOutput,
-    DynamoDb, GetItemInput, GetItemOutput, ListTablesInput, ListTablesOutput, PutItemInput, PutItemOutput, QueryInput,
-    QueryOutput, ScanInput, ScanOutput, TransactGetItemsInput, TransactGetItemsOutput, TransactWriteItemsInput,
-    TransactWriteItemsOutput, UpdateItemInput, UpdateItemOutput, UpdateTableInput, UpdateTableOutput,
+    DescribeTimeToLiveInput, DescribeTimeToLiveOutput, DynamoDb, GetItemInput, GetItemOutput, ListTablesInput,
+    ListTablesOutput, PutItemInput, PutItemOutput, QueryInput, QueryOutput, ScanInput, ScanOutput,
+    TransactGetItemsInput, TransactGetItemsOutput, TransactWriteItemsInput, TransactWriteItemsOutput, UpdateItemInput,
+    UpdateItemOutput, UpdateTableInput, UpdateTableOutput, UpdateTimeToLiveInput, UpdateTimeToLiveOutput,
 };
 use headwater_api::{Answer, Call};
 
@@ -101,5 +103,21 @@ impl DynamoDb for Operations {
         input: TransactWriteItemsInput,
     ) -> Answer<'a, TransactWriteItemsOutput> {
         Box::pin(transact::write(self, call, input))
+    }
+
+    fn update_time_to_live<'a>(
+        &'a self,
+        call: &'a Call,
+        input: UpdateTimeToLiveInput,
+    ) -> Answer<'a, UpdateTimeToLiveOutput> {
+        Box::pin(ttl::update(self, call, input))
+    }
+
+    fn describe_time_to_live<'a>(
+        &'a self,
+        call: &'a Call,
+        input: DescribeTimeToLiveInput,
+    ) -> Answer<'a, DescribeTimeToLiveOutput> {
+        Box::pin(ttl::describe(self, call, input))
     }
 }

@@ -1,6 +1,8 @@
 //! CreateTable, DescribeTable, ListTables, DeleteTable, DescribeLimits, DescribeEndpoints.
 
 pub(crate) mod description;
+mod index_description;
+mod index_updates;
 mod indexes;
 pub(crate) mod update;
 mod validation;
@@ -12,14 +14,14 @@ use headwater_api::dynamodb as api;
 use headwater_api::dynamodb::{access, errors};
 use headwater_api::{Call, Error};
 use headwater_catalog::{
-    AttributeDefinition, BillingMode, KeyAttribute, KeyKind, KeySchema, Snapshot, StreamView, TableDefinition,
-    TableState, Throughput,
+    AttributeDefinition, BillingMode, IndexDefinition, KeyAttribute, KeyKind, KeySchema, Snapshot, StreamView,
+    TableDefinition, TableState, Throughput,
 };
-use headwater_log::{Change, Defined, Definition, TableSize};
+use headwater_log::{Change, Defined, Definition};
 use headwater_types::{Millis, Scope};
 use serde_json::json;
 
-use self::description::{Answer, describe};
+use self::description::{Answer, Sizes, describe};
 use super::{error, name};
 use crate::service::Operations;
 
@@ -48,7 +50,7 @@ pub(crate) async fn create(
     let table = definition(name::scope(call), table_name, input)?;
     let created = service.log.define(Create { table, stream }).await.map_err(error::defining)??;
     let catalog = service.log.catalog().map_err(error::defining)?;
-    let description = describe(&created, &catalog, &TableSize::default(), Answer::Changed);
+    let description = describe(&created, &catalog, &Sizes::default(), Answer::Changed);
     Ok(api::CreateTableOutput { table_description: Some(description) })
 }
 
@@ -62,8 +64,8 @@ pub(crate) async fn describe_table(
     call.authorize(&access::describe_table(call, &input))?;
     let catalog = service.log.catalog().map_err(error::defining)?;
     let table = catalog.table(&name::scope(call), &table_name).ok_or_else(|| not_found(&table_name))?;
-    let size = size(service, table);
-    Ok(api::DescribeTableOutput { table: Some(describe(table, &catalog, &size, Answer::Described)) })
+    let sizes = sizes(service, table);
+    Ok(api::DescribeTableOutput { table: Some(describe(table, &catalog, &sizes, Answer::Described)) })
 }
 
 /// ListTables: names in lexical order.
@@ -92,10 +94,10 @@ pub(crate) async fn delete(
     call.authorize(&access::delete_table(call, &input))?;
     let scope = name::scope(call);
     let catalog = service.log.catalog().map_err(error::defining)?;
-    let size = catalog.table(&scope, &table_name).map(|table| size(service, table)).unwrap_or_default();
+    let sizes = catalog.table(&scope, &table_name).map(|table| sizes(service, table)).unwrap_or_default();
     let delete = Delete { scope, name: table_name, deleted: None };
     let table = service.log.define(delete).await.map_err(error::defining)??;
-    let description = describe(&table, &catalog, &size, Answer::Deleted);
+    let description = describe(&table, &catalog, &sizes, Answer::Deleted);
     Ok(api::DeleteTableOutput { table_description: Some(description) })
 }
 
@@ -142,9 +144,16 @@ pub(crate) fn busy(table: &TableDefinition) -> Result<(), Error> {
     )))
 }
 
-/// Items and bytes; a table that is dropped meanwhile has none.
-pub(crate) fn size(service: &Operations, table: &TableDefinition) -> TableSize {
-    service.log.size(table.id).unwrap_or_default()
+/// Items and bytes of a table and its indexes; a table that is dropped meanwhile has none.
+pub(crate) fn sizes(service: &Operations, table: &TableDefinition) -> Sizes {
+    let of_index = |index: &IndexDefinition| {
+        let size = headwater_table::index::size(&service.log, table.id, index.id).unwrap_or_default();
+        (index.id, size)
+    };
+    Sizes {
+        table: service.log.size(table.id).unwrap_or_default(),
+        indexes: table.indexes.iter().map(of_index).collect(),
+    }
 }
 
 /// What a stream's records show, from the request.
@@ -188,6 +197,11 @@ fn definition(scope: Scope, table_name: String, input: api::CreateTableInput) ->
     let hash = key(0).ok_or_else(|| Error::internal("CreateTable: a key without definition passed the checks"))?;
     let schema = KeySchema { hash, range: key(1) };
     let mut table = TableDefinition::new(scope, table_name, schema);
+    table.indexes = indexes::defined_all(
+        input.local_secondary_indexes.as_deref().unwrap_or_default(),
+        input.global_secondary_indexes.as_deref().unwrap_or_default(),
+        &attributes,
+    )?;
     if let Some(throughput) = &input.provisioned_throughput {
         table.billing = BillingMode::Provisioned;
         table.throughput =
@@ -209,7 +223,7 @@ fn definition(scope: Scope, table_name: String, input: api::CreateTableInput) ->
     Ok(table)
 }
 
-fn attribute(given: api::AttributeDefinition) -> AttributeDefinition {
+pub(crate) fn attribute(given: api::AttributeDefinition) -> AttributeDefinition {
     let kind = match given.attribute_type {
         api::ScalarAttributeType::S => KeyKind::S,
         api::ScalarAttributeType::N => KeyKind::N,

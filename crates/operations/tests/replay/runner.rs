@@ -131,7 +131,10 @@ impl<T: Target> Run<'_, T> {
         let request = json!({ "TableName": if gone { "$table" } else { table } });
         for _ in 0..PAUSES_MAX {
             let (status, answer) = self.send("DescribeTable", &request).await;
-            if gone && status != 200 || !gone && answer.pointer("/Table/TableStatus") == Some(&json!("ACTIVE")) {
+            let indexes = answer.pointer("/Table/GlobalSecondaryIndexes").and_then(Value::as_array);
+            let ready = indexes.into_iter().flatten().all(|index| index["IndexStatus"] == "ACTIVE")
+                && answer.pointer("/Table/TableStatus") == Some(&json!("ACTIVE"));
+            if gone && status != 200 || !gone && ready {
                 return Ok(());
             }
             self.target.pause().await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use headwater_api::dynamodb as api;
-use headwater_api::dynamodb::{access, errors};
+use headwater_api::dynamodb::access;
 use headwater_api::{Call, Error};
 use headwater_catalog::{BillingMode, Snapshot, TableDefinition, Throughput};
 use headwater_log::{Change, Defined, Definition};
@@ -11,8 +11,9 @@ use headwater_types::{Millis, Scope};
 use serde_json::json;
 
 use super::description::{Answer, CLASS_CHANGED, ENCRYPTION, ON_DEMAND, WARM, describe};
+use super::index_updates;
 use super::validation::{self, invalid};
-use super::{busy, not_found, recorded_encryption, recorded_on_demand, recorded_warm, size, view};
+use super::{busy, not_found, recorded_encryption, recorded_on_demand, recorded_warm, sizes, view};
 use crate::dynamodb::{error, name};
 use crate::service::Operations;
 
@@ -31,7 +32,7 @@ pub(crate) async fn update(
     let update = Update { scope: name::scope(call), name: table_name, input };
     let table = service.log.define(update).await.map_err(error::defining)??;
     let catalog = service.log.catalog().map_err(error::defining)?;
-    let description = describe(&table, &catalog, &size(service, &table), Answer::Changed);
+    let description = describe(&table, &catalog, &sizes(service, &table), Answer::Changed);
     Ok(api::UpdateTableOutput { table_description: Some(description) })
 }
 
@@ -63,7 +64,6 @@ impl Definition for Update {
 /// What the request changes of this table; nothing when it asks for what already is.
 fn changes(input: &api::UpdateTableInput, table: &TableDefinition, now: Millis) -> Result<Vec<Change>, Error> {
     busy(table)?;
-    indexes(input)?;
     let mut updated = table.clone();
     billing(input, &mut updated, now)?;
     if let Some(class) = input.table_class {
@@ -82,22 +82,14 @@ fn changes(input: &api::UpdateTableInput, table: &TableDefinition, now: Millis) 
     }
     encryption(input, &mut updated)?;
     let mut changes = Vec::new();
+    let updated_billing = updated.clone();
     if updated != *table {
         changes.push(Change::Update { table: Box::new(updated) });
     }
+    changes.extend(index_updates::billing(input, table, &updated_billing)?);
+    changes.extend(index_updates::changes(input, &updated_billing, now)?);
     changes.extend(stream(input, table)?);
     Ok(changes)
-}
-
-fn indexes(input: &api::UpdateTableInput) -> Result<(), Error> {
-    match input.global_secondary_index_updates.as_deref().unwrap_or_default() {
-        [] => Ok(()),
-        updates if updates.iter().any(|update| update.create.is_some()) => Err(Error::validation(
-            "This server does not have secondary indexes yet: GlobalSecondaryIndexUpdates cannot create one",
-        )),
-        // No table has an index.
-        _ => Err(errors::resource_not_found("Requested resource not found")),
-    }
 }
 
 fn billing(input: &api::UpdateTableInput, table: &mut TableDefinition, now: Millis) -> Result<(), Error> {
@@ -146,13 +138,18 @@ fn throughput(table: &mut TableDefinition, wanted: Throughput, now: Millis) -> R
         table.throughput_increased = Some(now);
     }
     if wanted.read_units < current.read_units || wanted.write_units < current.write_units {
-        let today = |at: Millis| at.0.div_euclid(DAY_MS) == now.0.div_euclid(DAY_MS);
+        let today = |at: Millis| same_day(at, now);
         let before = if table.throughput_decreased.is_some_and(today) { table.throughput_decreases_today } else { 0 };
         table.throughput_decreases_today = before + 1;
         table.throughput_decreased = Some(now);
     }
     table.throughput = wanted;
     Ok(())
+}
+
+/// Whether two moments lie on one day (UTC).
+pub(super) fn same_day(a: Millis, b: Millis) -> bool {
+    a.0.div_euclid(DAY_MS) == b.0.div_euclid(DAY_MS)
 }
 
 fn record_class(table: &mut TableDefinition, class: api::TableClass, now: Millis) {
