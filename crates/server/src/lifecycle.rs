@@ -75,7 +75,7 @@ async fn start_on(config: Config, store: embedded::Settings) -> Result<RunningSe
     let settings = headwater_log::Settings { short_states: SHORT_STATES, ..headwater_log::Settings::default() };
     let log =
         Log::open(store.cell.clone(), runtime.clone(), clock.clone(), settings).await.context("opening the log")?;
-    let operations = Operations::new(log.clone());
+    let operations = Operations::new(log.clone()).verifying_callers(config.credentials.is_some());
     let services = Services {
         dynamodb: operations.dynamodb(),
         streams: operations.dynamodb_streams(),
