@@ -18,9 +18,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("catalog", &["types", "storage"]),
     ("log", &["types", "storage", "catalog"]),
     ("table", &["types", "storage", "catalog", "log", "expression"]),
+    ("delivery", &["types", "storage", "catalog", "log", "table"]),
     ("operations", &["types", "expression", "api", "catalog", "log", "table"]),
     ("wire", &["types", "api"]),
-    ("server", &["types", "api", "storage", "log", "operations", "wire"]),
+    ("server", &["types", "api", "storage", "log", "delivery", "operations", "wire"]),
 ];
 
 const LICENCES: &[&str] = &[

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headwater_catalog::TableDefinition;
+use headwater_storage::keyspace::token_key;
 use headwater_types::{HashKey, Millis, SequenceNumber, TableId};
 
 use crate::views::TableView;
@@ -11,12 +12,22 @@ use crate::views::TableView;
 /// A key that a command locks and reads, and may change.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Touch {
-    /// Its table.
-    pub table: TableId,
+    /// Its table; none for an idempotency token, which lies in no table and has a head of its own.
+    pub table: Option<TableId>,
     /// Placement hash of the key: which partition it lies in.
     pub hash: HashKey,
     /// The whole storage key.
     pub key: Bytes,
+}
+
+impl Touch {
+    /// An idempotency token, by the hash of all that names it.
+    ///
+    /// Shape: its value begins with the store time at which it is forgotten (eight bytes, big-endian, ms); a command may
+    ///        put it or leave it, removing it is the log's.
+    pub fn token(hash: HashKey) -> Self {
+        Self { table: None, hash, key: token_key(hash) }
+    }
 }
 
 /// A read-modify-write of one or several keys, all or nothing.
@@ -46,8 +57,8 @@ pub trait Command: Send {
 pub struct View<'a> {
     pub(crate) values: &'a [Option<Bytes>],
     pub(crate) tables: &'a [(TableId, Arc<TableView>)],
-    /// Index into `tables`, per touch.
-    pub(crate) table_of: &'a [usize],
+    /// Index into `tables`, per touch; none for a token.
+    pub(crate) table_of: &'a [Option<usize>],
     pub(crate) now: Millis,
 }
 
@@ -59,8 +70,8 @@ impl View<'_> {
 
     /// Definition of a touch's table. Errors: panics when there is no such touch.
     pub fn table(&self, touch: usize) -> &Arc<TableDefinition> {
-        let table = self.table_of.get(touch).and_then(|at| self.tables.get(*at));
-        &table.expect("a decision asks for its own touches only").1.definition
+        let table = self.table_of.get(touch).copied().flatten().and_then(|at| self.tables.get(at));
+        &table.expect("a decision asks for the tables of its own items only").1.definition
     }
 
     /// Store time.

@@ -116,7 +116,7 @@ impl Committer {
 
     /// Waits for the first group in flight or, while more may be submitted, for the queue.
     async fn event(&mut self) -> Event {
-        let may_submit = self.in_flight.len() < self.in_flight_max && self.doubtful.is_empty();
+        let may_submit = self.in_flight.len() < self.in_flight_max && !self.in_doubt();
         let blocked = self.shared.queue.alone_is_next() && !self.in_flight.is_empty();
         let wants_queue = may_submit && !blocked;
         let shared = self.shared.clone();
@@ -138,7 +138,7 @@ impl Committer {
 
     fn next(&mut self) -> Result<Next, Error> {
         loop {
-            if !self.doubtful.is_empty() {
+            if self.in_doubt() {
                 if !self.in_flight.is_empty() {
                     return Ok(Next::Wait);
                 }
@@ -151,13 +151,18 @@ impl Committer {
             if !self.in_flight.is_empty() {
                 return Ok(Next::Wait);
             }
-            if self.doubtful.is_empty() {
+            if !self.in_doubt() {
                 return Ok(match self.shared.queue.pop_if(|entry| matches!(entry, Entry::Alone(_))) {
                     Some(Entry::Alone(alone)) => Next::Alone(alone),
                     Some(Entry::Plan(_)) | None => Next::Wait,
                 });
             }
         }
+    }
+
+    /// Whether something is to be read again and taken back before anything else is submitted.
+    fn in_doubt(&self) -> bool {
+        !self.doubtful.is_empty() || !self.undone.is_empty()
     }
 
     fn submit(&mut self, group: Group) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use headwater_storage::keyspace::token_head;
 use headwater_types::TableId;
 
 use crate::command::{Command, Decision, Effect, Touch, ValueChange, View};
@@ -29,8 +30,10 @@ enum Try<A> {
 /// What was read for a command.
 struct Read {
     tables: Vec<(TableId, Arc<TableView>)>,
-    /// Index into `tables`, per touch.
-    table_of: Vec<usize>,
+    /// Index into `tables`, per touch; none for a token.
+    table_of: Vec<Option<usize>>,
+    /// Versions of tokens' heads, per touch; zero for other keys.
+    versions: Vec<u64>,
     values: Vec<Option<Bytes>>,
     /// Plans whose values were read.
     waits: Vec<Arc<Completion>>,
@@ -126,35 +129,43 @@ impl Shared {
         let mut tables: Vec<(TableId, Arc<TableView>)> = Vec::with_capacity(1);
         let mut table_of = Vec::with_capacity(touches.len());
         for touch in touches {
-            let at = match tables.iter().position(|(table, _)| *table == touch.table) {
+            let Some(wanted) = touch.table else {
+                table_of.push(None);
+                continue;
+            };
+            let at = match tables.iter().position(|(table, _)| *table == wanted) {
                 Some(at) => at,
                 None => {
-                    let view = self.view(touch.table)?;
-                    tables.push((touch.table, view));
+                    tables.push((wanted, self.view(wanted)?));
                     tables.len() - 1
                 }
             };
-            table_of.push(at);
+            table_of.push(Some(at));
         }
-        let bases: Vec<Base> = touches
-            .iter()
-            .zip(&table_of)
-            .map(|(touch, at)| self.keys.base(touch, tables.get(*at).map_or(0, |(_, view)| view.view)))
-            .collect();
+        let bases: Vec<Base> =
+            touches.iter().zip(&table_of).map(|(touch, at)| self.keys.base(touch, view_of(&tables, *at))).collect();
         // After the pending values: one that was retired in between is in this snapshot.
         let snapshot = self.cell.snapshot();
         let mut values = Vec::with_capacity(touches.len());
+        let mut versions = Vec::with_capacity(touches.len());
         let mut waits = Vec::new();
         for (touch, base) in touches.iter().zip(bases) {
             match base {
-                Base::Published => values.push(snapshot.get(&touch.key)?),
+                Base::Published => {
+                    values.push(snapshot.get(&touch.key)?);
+                    versions.push(match touch.table {
+                        Some(_) => 0,
+                        None => snapshot.head(token_head(touch.hash.0))?.version,
+                    });
+                }
                 Base::Pending(pending) => {
                     values.push(pending.value);
+                    versions.push(pending.version);
                     waits.push(pending.plan);
                 }
             }
         }
-        Ok(Read { tables, table_of, values, waits })
+        Ok(Read { tables, table_of, values, versions, waits })
     }
 
     /// A table's definition and view; on a shared cell another node may have just made the table.
@@ -185,20 +196,28 @@ impl Shared {
         debug_assert!(effects.is_empty() || effects.len() == touches.len(), "one effect per touch");
         let effects = effects.into_iter().chain(std::iter::repeat_with(Effect::default));
         let mut planned = Vec::with_capacity(touches.len());
-        for ((touch, at), effect) in touches.iter().zip(&read.table_of).zip(effects) {
+        for (((touch, at), version), effect) in touches.iter().zip(&read.table_of).zip(&read.versions).zip(effects) {
             let value = match &effect.value {
                 ValueChange::Unchanged => None,
                 ValueChange::Put(value) => Some(Some(value.clone())),
                 ValueChange::Delete => Some(None),
             };
             if let Some(value) = value {
-                let view = read.tables.get(*at).map_or(0, |(_, view)| view.view);
-                self.keys.publish(touch.hash, &touch.key, Pending { value, view, plan: completion.clone() });
+                let view = view_of(&read.tables, *at);
+                let after = if touch.table.is_none() { version + 1 } else { 0 };
+                let pending = Pending { value, view, version: after, plan: completion.clone() };
+                self.keys.publish(touch.hash, &touch.key, pending);
             }
-            planned.push(PlannedTouch { table: touch.table, hash: touch.hash, key: touch.key.clone(), effect });
+            let (hash, key, version) = (touch.hash, touch.key.clone(), *version);
+            planned.push(PlannedTouch { table: touch.table, version, hash, key, effect });
         }
         planned
     }
+}
+
+/// The view that a touch's values belong to. A token's are held to its own head instead.
+fn view_of(tables: &[(TableId, Arc<TableView>)], at: Option<usize>) -> u64 {
+    at.and_then(|at| tables.get(at)).map_or(0, |(_, view)| view.view)
 }
 
 /// Gives an answer once the plans whose values it is based on are durable.

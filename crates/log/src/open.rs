@@ -113,6 +113,11 @@ impl Log {
         self.shared.catalog()
     }
 
+    /// Raised with every change of definitions that this node gets to know.
+    pub fn catalog_changes(&self) -> watch::Receiver<u64> {
+        self.shared.views.changes()
+    }
+
     /// The newest published state, for reads.
     pub fn snapshot(&self) -> Arc<dyn Snapshot> {
         self.shared.cell.snapshot()

@@ -14,6 +14,8 @@ pub(crate) struct Pending {
     /// View of the key's table under which it was decided. A planner with another view must not build on it: what
     /// raised the view made it void.
     pub view: u64,
+    /// Version of a token's own head once the plan is committed; of other keys zero.
+    pub version: u64,
     /// The end of the plan that writes it.
     pub plan: Arc<Completion>,
 }

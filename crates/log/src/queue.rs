@@ -40,7 +40,10 @@ pub(crate) struct PlannedTable {
 
 /// One key of a plan.
 pub(crate) struct PlannedTouch {
-    pub table: TableId,
+    /// None for a token.
+    pub table: Option<TableId>,
+    /// Version that a token's own head had when it was read.
+    pub version: u64,
     pub hash: HashKey,
     pub key: Bytes,
     pub effect: Effect,

@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 
 use headwater_catalog::Snapshot as Catalog;
 use headwater_storage::contract::{Direction, From, Horizon, PageLimit};
-use headwater_storage::keyspace::{lineage_head, partition_head, prefix};
+use headwater_storage::keyspace::{lineage_head, partition_head, prefix, token_head, token_key};
 use headwater_storage::{Plan, Snapshot};
-use headwater_types::{Millis, SequenceNumber, ShardUid, StreamUid, TableId};
+use headwater_types::{HashKey, Millis, SequenceNumber, ShardUid, StreamUid, TableId};
 
 use crate::definition::{Change, Defined, Definition};
 use crate::draft::Draft;
@@ -40,6 +40,8 @@ pub struct Retained {
     pub shards: usize,
     /// Streams that are gone.
     pub streams: usize,
+    /// Idempotency tokens that were forgotten.
+    pub tokens: usize,
     /// Rows of dropped tables that are gone.
     pub rows: usize,
 }
@@ -53,6 +55,8 @@ pub(crate) enum TrimStep {
     Drop { stream: StreamUid, shard: ShardUid },
     /// Removes the head of a partition that was split or dropped.
     Retire { partition: u64 },
+    /// Forgets an idempotency token whose time is over.
+    Token { hash: HashKey },
     /// Removes some rows of a dropped table.
     Sweep { table: TableId },
     /// Removes some entries of an index that nobody reads or maintains any more.
@@ -60,7 +64,7 @@ pub(crate) enum TrimStep {
 }
 
 /// Makes the plan of retention's steps; those that no longer apply are left out.
-pub(crate) fn plan(steps: &[TrimStep], snapshot: &dyn Snapshot) -> Result<Plan, Error> {
+pub(crate) fn plan(steps: &[TrimStep], snapshot: &dyn Snapshot, now: Millis) -> Result<Plan, Error> {
     let mut draft = Draft::default();
     for step in steps {
         match *step {
@@ -81,6 +85,7 @@ pub(crate) fn plan(steps: &[TrimStep], snapshot: &dyn Snapshot) -> Result<Plan, 
                 }
                 draft.delete(lineage::retired_key(partition));
             }
+            TrimStep::Token { hash } => forget_token(&mut draft, snapshot, hash, now)?,
             TrimStep::Sweep { table } => {
                 let rows = rows_of(snapshot, table)?;
                 if rows.is_empty() {
@@ -111,6 +116,34 @@ fn raise(
         draft.put(key, ShardRow { horizon: below, ..row }.encode());
     }
     Ok(())
+}
+
+/// Removes a token and its head, unless it was used again meanwhile.
+fn forget_token(draft: &mut Draft, snapshot: &dyn Snapshot, hash: HashKey, now: Millis) -> Result<(), Error> {
+    let (key, head) = (token_key(hash), token_head(hash.0));
+    if snapshot.get(&key)?.is_some_and(|value| token_is_over(&value, now)) {
+        draft.removed(head, snapshot.head(head)?.version);
+        draft.delete(key);
+    }
+    Ok(())
+}
+
+/// Whether a token's time is over; a value that says no time never was a token's.
+fn token_is_over(value: &[u8], now: Millis) -> bool {
+    value.first_chunk::<8>().is_none_or(|end| i64::from_be_bytes(*end) <= now.0)
+}
+
+/// Tokens whose time is over.
+fn tokens_over(snapshot: &dyn Snapshot, now: Millis) -> Result<Vec<HashKey>, Error> {
+    let mut over = Vec::new();
+    for entry in snapshot.scan(&[prefix::TOKEN], &[prefix::TOKEN + 1], Direction::Forward) {
+        let (key, value) = entry?;
+        if let (Some(hash), true) = (key.get(1..).and_then(|hash| hash.first_chunk::<16>()), token_is_over(&value, now))
+        {
+            over.push(HashKey(u128::from_be_bytes(*hash)));
+        }
+    }
+    Ok(over)
 }
 
 /// Some keys of an index's entries.
@@ -160,11 +193,14 @@ impl Shared {
         }
         let retired = lineage::retired(&*snapshot, STEPS_MAX)?;
         self.steps(retired.into_iter().map(|partition| TrimStep::Retire { partition }).collect()).await?;
+        let over = tokens_over(&*snapshot, now)?;
+        let tokens = over.len();
+        self.steps(over.into_iter().map(|hash| TrimStep::Token { hash }).collect()).await?;
         let mut rows = 0;
         for table in lineage::dead_tables(&*snapshot, STEPS_MAX)? {
             rows += self.sweep(table).await?;
         }
-        Ok(Retained { trimmed, shards, streams, rows })
+        Ok(Retained { trimmed, shards, streams, tokens, rows })
     }
 
     fn look(&self, snapshot: &dyn Snapshot, catalog: &Catalog, now: Millis) -> Result<Pass, Error> {

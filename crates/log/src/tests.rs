@@ -12,3 +12,4 @@ mod planted;
 mod retention;
 mod shards;
 mod threads;
+mod tokens;

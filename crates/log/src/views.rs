@@ -18,6 +18,7 @@ use headwater_storage::{Error as StorageError, Snapshot};
 use headwater_types::TableId;
 use headwater_types::hash::FixedMap;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::error::Error;
 
@@ -35,11 +36,14 @@ pub(crate) struct Views {
     tables: ArcSwap<Tables>,
     /// Held while anything above is changed.
     changing: Mutex<()>,
+    /// Version of the catalog, for those who wait for changes of it.
+    version: watch::Sender<u64>,
 }
 
 impl Views {
     pub fn new() -> Self {
         Self {
+            version: watch::Sender::new(0),
             catalog: ArcSwap::from_pointee(Catalog::default()),
             tables: ArcSwap::from_pointee(Tables::default()),
             changing: Mutex::new(()),
@@ -49,6 +53,11 @@ impl Views {
     /// The catalog as this node knows it.
     pub fn catalog(&self) -> Arc<Catalog> {
         self.catalog.load_full()
+    }
+
+    /// Raised with every newer catalog that this node gets to know.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
     }
 
     /// A table's definition and view.
@@ -81,6 +90,7 @@ impl Views {
         // Tables first: who finds a name in the new catalog must find its view.
         self.tables.store(Arc::new(self.slots(&new)));
         self.catalog.store(new);
+        self.version.send_replace(version);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 mod backup;
 mod batch;
+mod consumed;
 pub(crate) mod error;
 mod global_table;
 mod insights;
@@ -13,6 +14,7 @@ mod query;
 mod resource;
 mod table;
 mod tags;
+mod transact;
 mod validation;
 
 use headwater_api::dynamodb::*;
@@ -95,6 +97,22 @@ impl DynamoDb for Operations {
 
     fn scan<'a>(&'a self, call: &'a Call, input: ScanInput) -> Answer<'a, ScanOutput> {
         Box::pin(query::scan(self, call, input))
+    }
+
+    fn transact_get_items<'a>(
+        &'a self,
+        call: &'a Call,
+        input: TransactGetItemsInput,
+    ) -> Answer<'a, TransactGetItemsOutput> {
+        Box::pin(transact::get(self, call, input))
+    }
+
+    fn transact_write_items<'a>(
+        &'a self,
+        call: &'a Call,
+        input: TransactWriteItemsInput,
+    ) -> Answer<'a, TransactWriteItemsOutput> {
+        Box::pin(transact::write(self, call, input))
     }
 
     fn tag_resource<'a>(&'a self, call: &'a Call, input: TagResourceInput) -> Answer<'a, TagResourceOutput> {
@@ -286,8 +304,11 @@ impl DynamoDb for Operations {
         restore_table_to_point_in_time(RestoreTableToPointInTimeInput) -> RestoreTableToPointInTimeOutput;
         export_table_to_point_in_time(ExportTableToPointInTimeInput) -> ExportTableToPointInTimeOutput;
         import_table(ImportTableInput) -> ImportTableOutput;
-        enable_kinesis_streaming_destination(EnableKinesisStreamingDestinationInput) -> EnableKinesisStreamingDestinationOutput;
-        disable_kinesis_streaming_destination(DisableKinesisStreamingDestinationInput) -> DisableKinesisStreamingDestinationOutput;
-        update_kinesis_streaming_destination(UpdateKinesisStreamingDestinationInput) -> UpdateKinesisStreamingDestinationOutput;
+        enable_kinesis_streaming_destination(EnableKinesisStreamingDestinationInput)
+            -> EnableKinesisStreamingDestinationOutput;
+        disable_kinesis_streaming_destination(DisableKinesisStreamingDestinationInput)
+            -> DisableKinesisStreamingDestinationOutput;
+        update_kinesis_streaming_destination(UpdateKinesisStreamingDestinationInput)
+            -> UpdateKinesisStreamingDestinationOutput;
     }
 }

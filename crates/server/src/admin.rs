@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use headwater_delivery::Jobs;
 use headwater_log::Log;
 use headwater_types::Runtime;
 use headwater_wire::Metrics;
@@ -25,6 +26,7 @@ pub struct State {
     pub ready: Arc<AtomicBool>,
     pub metrics: Arc<Metrics>,
     pub log: Arc<Log>,
+    pub jobs: Arc<Jobs>,
     pub store: OpenStore,
 }
 
@@ -96,6 +98,7 @@ fn metrics(state: &State) -> String {
     let mut text = String::new();
     state.metrics.render(&mut text);
     let (stats, files) = (state.store.cell.stats(), state.store.file_use());
+    let (jobs, running) = (state.jobs.totals(), state.jobs.progress());
     let tables = state.log.catalog().map_or(0, |catalog| catalog.all_tables().count());
     for (name, kind, help, value) in [
         ("headwater_tables", "gauge", "Tables of all accounts and Regions.", tables as u64),
@@ -104,10 +107,21 @@ fn metrics(state: &State) -> String {
         ("headwater_log_syncs_total", "counter", "Syncs of log files.", stats.syncs),
         ("headwater_log_written_bytes_total", "counter", "Bytes appended to log files.", stats.log_bytes_written),
         ("headwater_log_disk_bytes", "gauge", "Bytes of log files on disk.", stats.log_bytes_on_disk),
+        ("headwater_job_filled_items_total", "counter", "Items entered into indexes by jobs.", jobs.filled),
+        ("headwater_job_swept_entries_total", "counter", "Entries removed with their index.", jobs.swept),
+        ("headwater_job_expired_items_total", "counter", "Items deleted because they had expired.", jobs.expired),
         ("headwater_file_calls_total", "counter", "Calls on files.", files.calls),
         ("headwater_file_written_bytes_total", "counter", "Bytes written to files.", files.bytes_written),
     ] {
         text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
+    }
+    text.push_str(
+        "# HELP headwater_job_items Items seen so far by the jobs of the moment.\n# TYPE headwater_job_items gauge\n",
+    );
+    for job in running {
+        let (kind, table, index) = (job.kind.as_str(), job.table, job.index.unwrap_or_default());
+        let labels = format!("kind=\"{kind}\",table=\"{table}\",index=\"{index}\"");
+        text.push_str(&format!("headwater_job_items{{{labels}}} {}\n", job.items));
     }
     text
 }

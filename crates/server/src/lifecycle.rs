@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use headwater_api::Api;
+use headwater_delivery::Jobs;
 use headwater_log::Log;
 use headwater_operations::Operations;
 use headwater_storage::embedded;
@@ -53,6 +54,7 @@ pub struct RunningServer {
     listeners: Vec<BoxFuture<'static, ()>>,
     admin: Option<BoxFuture<'static, ()>>,
     audit: headwater_wire::Audit,
+    jobs: Arc<Jobs>,
     log: Arc<Log>,
     store: OpenStore,
 }
@@ -75,6 +77,7 @@ async fn start_on(config: Config, store: embedded::Settings) -> Result<RunningSe
     let settings = headwater_log::Settings { short_states: SHORT_STATES, ..headwater_log::Settings::default() };
     let log =
         Log::open(store.cell.clone(), runtime.clone(), clock.clone(), settings).await.context("opening the log")?;
+    let jobs = Jobs::start(log.clone(), headwater_delivery::Settings::default());
     let operations = Operations::new(log.clone()).verifying_callers(config.credentials.is_some());
     let services = Services {
         dynamodb: operations.dynamodb(),
@@ -95,7 +98,8 @@ async fn start_on(config: Config, store: embedded::Settings) -> Result<RunningSe
     let (stop_admin, admin_stopped) = watch::channel(false);
     let (mut addresses, listeners) = listen(&config, &server, &runtime, &stopped).await?;
     let ready = Arc::new(AtomicBool::new(true));
-    let state = admin::State { ready: ready.clone(), metrics, log: log.clone(), store: store.clone() };
+    let state =
+        admin::State { ready: ready.clone(), metrics, log: log.clone(), jobs: jobs.clone(), store: store.clone() };
     let admin = match admin_address(&config, addresses.dynamodb) {
         None => None,
         Some(address) => {
@@ -105,7 +109,7 @@ async fn start_on(config: Config, store: embedded::Settings) -> Result<RunningSe
             Some(done(runtime.spawn(serving)))
         }
     };
-    Ok(RunningServer { addresses, clock, ready, stop, stop_admin, listeners, admin, audit, log, store })
+    Ok(RunningServer { addresses, clock, ready, stop, stop_admin, listeners, admin, audit, jobs, log, store })
 }
 
 impl RunningServer {
@@ -143,6 +147,7 @@ impl RunningServer {
             listener.await;
         }
         self.audit.close().await;
+        self.jobs.stop().await;
         let closed = self.log.close().await;
         self.stop_admin.send_replace(true);
         if let Some(admin) = self.admin {

@@ -1,7 +1,7 @@
 //! Every key prefix and head kind, and the room that owns it. Two rooms never share one.
 
 use bytes::Bytes;
-use headwater_types::{StreamUid, TableId};
+use headwater_types::{HashKey, StreamUid, TableId};
 
 use crate::contract::HeadKey;
 
@@ -19,10 +19,15 @@ pub mod prefix {
     pub const ITEM: u8 = 0x10;
     /// Index entries: `INDEX | table id (8) | index id (4) | …`; index 0: sizes of item collections. Owner: table.
     pub const INDEX: u8 = 0x11;
-    /// Idempotency tokens. Owner: table.
+    /// Idempotency tokens: `TOKEN | hash (16)` → `store time of its end (8) | …`. Owner: table; ended by log.
     pub const TOKEN: u8 = 0x12;
     /// Durable jobs and their cursors: `JOB | table id (8) | index id (4)`. Owner: delivery.
     pub const JOB: u8 = 0x20;
+}
+
+/// Where an idempotency token lies, by the hash of all that names it.
+pub fn token_key(hash: HashKey) -> Bytes {
+    [&[prefix::TOKEN], &hash.0.to_be_bytes()[..]].concat().into()
 }
 
 /// Where the job of a table's index keeps its cursor; index numbers are never reused, so this names one run of it.

@@ -58,7 +58,7 @@ pub fn page(log: &Log, table: &TableDefinition, cursor: Option<&[u8]>, most: usi
         let place = key.get(prefix.len()..).and_then(|rest| rest.first_chunk::<16>()).ok_or(ReadError::Corrupt)?;
         page.last = key.clone();
         page.bytes += value.len();
-        page.touches.push(Touch { table: table.id, hash: HashKey(u128::from_be_bytes(*place)), key });
+        page.touches.push(Touch { table: Some(table.id), hash: HashKey(u128::from_be_bytes(*place)), key });
         if page.bytes >= PAGE_BYTES {
             break;
         }

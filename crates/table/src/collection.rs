@@ -36,7 +36,7 @@ pub(crate) fn touch(table: &TableDefinition, item: &Touch) -> Option<Touch> {
 
 /// The size of the collection that `key` is of; zero when there is none. Unit: bytes.
 pub fn size(log: &headwater_log::Log, table: &TableDefinition, key: &ItemKey) -> Result<i64, crate::ReadError> {
-    let item = Touch { table: table.id, hash: key.hash, key: crate::schema::storage_key(table.id, key) };
+    let item = Touch { table: Some(table.id), hash: key.hash, key: crate::schema::storage_key(table.id, key) };
     let Some(touch) = touch(table, &item) else { return Ok(0) };
     Ok(stored(log.snapshot().get(&touch.key)?.as_ref())?)
 }

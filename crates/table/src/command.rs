@@ -114,7 +114,7 @@ impl Write {
         action: Action,
         condition: Option<Condition>,
     ) -> Self {
-        let touch = Touch { table: table.id, hash: key.hash, key: storage_key(table.id, key) };
+        let touch = Touch { table: Some(table.id), hash: key.hash, key: storage_key(table.id, key) };
         let touches = match collection::touch(table, &touch) {
             None => Touches::Item([touch]),
             Some(collection) => Touches::Collection([touch, collection]),

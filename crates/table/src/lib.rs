@@ -16,6 +16,7 @@ pub mod query;
 pub mod read;
 pub mod row;
 pub mod schema;
+pub mod transact;
 pub mod ttl;
 
 pub use change::{ChangeRecord, EventName};
@@ -25,3 +26,4 @@ pub use query::{Page, Query, Scan, Source, query, scan};
 pub use read::{ReadError, get};
 pub use row::Row;
 pub use schema::KeyError;
+pub use transact::{Token, TransactAction, TransactRefusal, Transacted, transact};

@@ -98,7 +98,7 @@ pub fn expired(log: &Log, table: &TableDefinition, now: Millis, most: usize) -> 
             let seconds = key.get(13..ITEM_AT).and_then(|bytes| bytes.first_chunk::<8>()).ok_or(ReadError::Corrupt)?;
             let mut storage_key = table_prefix(table.id);
             storage_key.extend_from_slice(item);
-            let touch = Touch { table: table.id, hash, key: storage_key.into() };
+            let touch = Touch { table: Some(table.id), hash, key: storage_key.into() };
             let collection = collection::touch(table, &touch);
             let touches = std::iter::once(touch).chain(collection).collect();
             Ok(Expired { touches, index: expiry.index, seconds: i64::from_be_bytes(*seconds) })

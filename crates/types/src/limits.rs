@@ -38,6 +38,10 @@ pub const BATCH_GET_ITEMS_MAX: usize = 100;
 pub const BATCH_WRITE_ITEMS_MAX: usize = 25;
 /// What one BatchGetItem answers at most. Unit: bytes. Source: "BatchGetItem", DynamoDB API reference.
 pub const BATCH_GET_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+/// How long an idempotency token is known. Unit: ms of store time. Source: "TransactWriteItems", DynamoDB API reference.
+pub const TOKEN_LIFE_MS: i64 = 10 * 60 * 1_000;
+/// Items of one transaction together. Unit: bytes. Source: "TransactWriteItems", DynamoDB API reference.
+pub const TRANSACTION_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 /// Largest request. Unit: bytes. Source: "Service, account, and table quotas", DynamoDB developer guide.
 pub const REQUEST_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 /// Request line and headers together. Unit: bytes. Source: observed by Alternator's `test_manual_requests`.

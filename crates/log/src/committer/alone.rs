@@ -94,7 +94,7 @@ impl Committer {
                 let after = lineage.roll_over(*table, stream, &before, *at)?;
                 Prepared { plan: lineage.finish()?, after: After::Partitions { table: *table, before, after } }
             }
-            Work::Trim(steps) => Prepared { plan: retention::plan(steps, snapshot)?, after: After::Nothing },
+            Work::Trim(steps) => Prepared { plan: retention::plan(steps, snapshot, now)?, after: After::Nothing },
         };
         Ok(Some(prepared))
     }

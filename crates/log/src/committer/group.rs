@@ -2,7 +2,7 @@
 //! splits and roll-overs fence nobody.
 
 use headwater_storage::contract::{Record, Write};
-use headwater_storage::keyspace::{partition_head, table_head};
+use headwater_storage::keyspace::{partition_head, table_head, token_head};
 use headwater_storage::{HeadChange, HeadUse, Plan};
 use headwater_types::hash::FixedMap;
 use headwater_types::{ShardUid, TableId};
@@ -11,7 +11,7 @@ use super::Committer;
 use crate::command::{Effect, ValueChange};
 use crate::error::Error;
 use crate::lineage::Known;
-use crate::queue::{Entry, Planned};
+use crate::queue::{Entry, Planned, PlannedTouch};
 
 /// A group to be committed.
 #[derive(Default)]
@@ -117,7 +117,11 @@ fn build(known: &mut FixedMap<TableId, Known>, planned: &mut Planned, shards: &m
         plan.heads.push(HeadUse { key: head, expected: table.version, change: HeadChange::Compare });
     }
     for touch in &mut planned.touches {
-        let table = known.get_mut(&touch.table).expect("a good plan's tables are known");
+        let Some(table) = touch.table else {
+            build_token(touch, &mut plan);
+            continue;
+        };
+        let table = known.get_mut(&table).expect("a good plan's tables are known");
         let found = table.find(touch.hash).and_then(|at| table.partitions.get_mut(at));
         let partition = found.expect("partitions tile the hashes");
         let key = partition_head(partition.id);
@@ -158,6 +162,21 @@ fn build(known: &mut FixedMap<TableId, Known>, planned: &mut Planned, shards: &m
         plan.writes.extend(own.into_iter().chain(entries));
     }
     plan
+}
+
+/// A token's key and its own head, compared with what the planner read: another node may have used it meanwhile.
+fn build_token(touch: &mut PlannedTouch, plan: &mut Plan) {
+    let effect = std::mem::take(&mut touch.effect);
+    let change = match effect.value {
+        ValueChange::Unchanged => HeadChange::Compare,
+        ValueChange::Put(value) => {
+            plan.writes.push(Write { key: touch.key.clone(), value: Some(value), stamp: None });
+            HeadChange::Move { items: 0, bytes: 0, take: false, above: Vec::new() }
+        }
+        // Its key and its head go together, which only retention sees to.
+        ValueChange::Delete => HeadChange::Compare,
+    };
+    plan.heads.push(HeadUse { key: token_head(touch.hash.0), expected: touch.version, change });
 }
 
 /// Whether an effect changes its range; otherwise the range was only read.

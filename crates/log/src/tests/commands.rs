@@ -40,7 +40,7 @@ pub(super) fn touch(table: TableId, key: u64) -> Touch {
     bytes.extend(table.0.to_be_bytes());
     bytes.extend(hash.0.to_be_bytes());
     bytes.extend(key.to_be_bytes());
-    Touch { table, hash, key: bytes.into() }
+    Touch { table: Some(table), hash, key: bytes.into() }
 }
 
 pub(super) fn count(value: Option<&Bytes>) -> u64 {

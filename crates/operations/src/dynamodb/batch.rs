@@ -1,21 +1,25 @@
 //! BatchGetItem and BatchWriteItem.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use headwater_api::dynamodb as api;
-use headwater_api::dynamodb::{KeysAndAttributes, PutRequest, ReturnConsumedCapacity, WriteRequest, access};
+use headwater_api::dynamodb::{
+    KeysAndAttributes, PutRequest, ReturnConsumedCapacity, ReturnItemCollectionMetrics, WriteRequest, access,
+};
 use headwater_api::{Call, Error};
 use headwater_catalog::TableDefinition;
 use headwater_expression::Projection;
-use headwater_table::{self as table, Action, Refusal, Row, Write, Written, capacity, schema};
+use headwater_table::{self as table, Action, Refusal, Row, Write, Written, capacity, index, schema};
 use headwater_types::Item;
 use headwater_types::key::ItemKey;
 use headwater_types::limits::{BATCH_GET_BYTES_MAX, BATCH_GET_ITEMS_MAX, BATCH_WRITE_ITEMS_MAX};
 use headwater_types::stored;
 
-use super::item::{attributes, consumed, fits, lookup, projected_keys, units};
+use super::consumed::{Shown, Used, collection, measured};
+use super::item::{attributes, consumed, fits, lookup, projected_keys};
 use super::validation::Parameters;
 use super::{error, name, validation};
 use crate::service::Operations;
@@ -167,6 +171,8 @@ impl Gathered {
 struct Planned<'r> {
     given: &'r str,
     request: &'r WriteRequest,
+    table: Arc<TableDefinition>,
+    key: Item,
     write: Write,
 }
 
@@ -202,10 +208,21 @@ pub(crate) async fn write(
         let table = lookup(service, call, &table)?;
         planned.extend(plan(given, &table, changes, &mut seen)?);
     }
-    let places: Vec<(&str, &WriteRequest)> = planned.iter().map(|planned| (planned.given, planned.request)).collect();
-    let writes = planned.into_iter().map(|planned| table::write(&service.log, planned.write));
+    let (mut places, mut writes) = (Vec::new(), Vec::new());
+    for Planned { given, request, table, key, write } in planned {
+        places.push(Place { given, request, table, key });
+        writes.push(table::write(&service.log, write));
+    }
     let outcomes = join_all(writes).await;
-    gather(&places, outcomes, input.return_consumed_capacity)
+    gather(&places, outcomes, input.return_consumed_capacity, input.return_item_collection_metrics)
+}
+
+/// Where in the request a write stands, and what it is on.
+struct Place<'r> {
+    given: &'r str,
+    request: &'r WriteRequest,
+    table: Arc<TableDefinition>,
+    key: Item,
 }
 
 fn changes(requests: &[WriteRequest]) -> Result<Vec<(Change, &WriteRequest)>, Error> {
@@ -234,7 +251,7 @@ fn changes(requests: &[WriteRequest]) -> Result<Vec<(Change, &WriteRequest)>, Er
 
 fn plan<'r>(
     given: &'r str,
-    table: &TableDefinition,
+    table: &Arc<TableDefinition>,
     changes: Vec<(Change, &'r WriteRequest)>,
     seen: &mut BTreeSet<Bytes>,
 ) -> Result<Vec<Planned<'r>>, Error> {
@@ -243,6 +260,8 @@ fn plan<'r>(
         let (key, key_item, action) = match change {
             Change::Put(item) => {
                 let key = schema::item_key(&table.key_schema, &item).map_err(error::key)?;
+                let fits = index::check(table, &Row::new(&item)).map_err(error::corrupt)?;
+                fits.map_err(|cause| error::index_key(&cause, false))?;
                 (key, schema::keys_of(&table.key_schema, &item), Action::Put(item))
             }
             Change::Delete(key) => (schema::key_of(&table.key_schema, &key).map_err(error::key)?, key, Action::Delete),
@@ -250,25 +269,32 @@ fn plan<'r>(
         if !seen.insert(schema::storage_key(table.id, &key)) {
             return Err(Error::validation(DUPLICATES));
         }
-        let write = Write::new(table, &key, key_item, action, None);
-        planned.push(Planned { given, request, write });
+        let write = Write::new(table, &key, key_item.clone(), action, None);
+        planned.push(Planned { given, request, table: table.clone(), key: key_item, write });
     }
     Ok(planned)
 }
 
 fn gather(
-    places: &[(&str, &WriteRequest)],
+    places: &[Place<'_>],
     outcomes: Vec<Result<Written, Refusal>>,
     wanted: Option<ReturnConsumedCapacity>,
+    metrics: Option<ReturnItemCollectionMetrics>,
 ) -> Result<api::BatchWriteItemOutput, Error> {
     let mut unprocessed: BTreeMap<String, Vec<WriteRequest>> = BTreeMap::new();
-    let mut used: BTreeMap<&str, f64> = BTreeMap::new();
+    let mut used: BTreeMap<&str, Used> = BTreeMap::new();
+    let mut collections: BTreeMap<String, Vec<api::ItemCollectionMetrics>> = BTreeMap::new();
     let mut last = None;
-    for ((given, request), outcome) in places.iter().zip(outcomes) {
+    for (place, outcome) in places.iter().zip(outcomes) {
         match outcome {
-            Ok(written) => *used.entry(given).or_default() += units(&written),
+            Ok(written) => {
+                used.entry(place.given).or_default().add(&Used::write(&written));
+                if let Some(shown) = collection(measured(metrics, &place.table, &place.key), &written) {
+                    collections.entry(place.given.to_owned()).or_default().push(shown);
+                }
+            }
             Err(Refusal::Log(headwater_log::Error::Full)) => {
-                unprocessed.entry((*given).to_owned()).or_default().push((*request).clone());
+                unprocessed.entry(place.given.to_owned()).or_default().push(place.request.clone());
                 last = Some(Refusal::Log(headwater_log::Error::Full));
             }
             Err(refusal) => return Err(error::refusal(refusal, false)),
@@ -277,10 +303,10 @@ fn gather(
     if let (Some(refusal), true) = (last, used.is_empty()) {
         return Err(error::refusal(refusal, false));
     }
-    let consumed: Vec<_> = used.iter().filter_map(|(table, units)| consumed(wanted, table, *units)).collect();
+    let consumed: Vec<_> = used.iter().filter_map(|(table, used)| used.shown(wanted, table, Shown::Plain)).collect();
     Ok(api::BatchWriteItemOutput {
         unprocessed_items: Some(unprocessed),
-        item_collection_metrics: None,
+        item_collection_metrics: (!collections.is_empty()).then_some(collections),
         consumed_capacity: (!consumed.is_empty()).then_some(consumed),
     })
 }

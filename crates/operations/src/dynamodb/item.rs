@@ -11,6 +11,7 @@ use headwater_table::{self as table, Action, Row, Write, Written, capacity, sche
 use headwater_types::Item;
 use headwater_types::limits::ITEM_SIZE_BYTES_MAX;
 
+use super::consumed::{Shown, Used, collection, measured};
 use super::validation::{Attributes, Parameters};
 use super::{error, name, validation};
 use crate::service::Operations;
@@ -37,13 +38,14 @@ pub(crate) async fn put(
     let key = schema::item_key(&definition.key_schema, &item).map_err(error::put_key)?;
     scalar_keys(&definition, condition.as_ref())?;
     let key_item = schema::keys_of(&definition.key_schema, &item);
+    let measured = measured(input.return_item_collection_metrics, &definition, &key_item);
     let write = Write::new(&definition, &key, key_item, Action::Put(item), condition);
     let show_old = on_failure(input.return_values_on_condition_check_failure);
     let written = table::write(&service.log, write).await.map_err(|refusal| error::refusal(refusal, show_old))?;
     Ok(api::PutItemOutput {
         consumed_capacity: write_capacity(input.return_consumed_capacity, &input.table_name, &written),
+        item_collection_metrics: collection(measured, &written),
         attributes: written.old.filter(|_| all_old).map(row).transpose()?,
-        item_collection_metrics: None,
     })
 }
 
@@ -110,13 +112,14 @@ pub(crate) async fn update(
     scalar_keys(&definition, condition.as_ref())?;
     let wanted = input.return_values.unwrap_or(ReturnValue::None);
     let touched = update.as_ref().map(Update::touched);
+    let measured = measured(input.return_item_collection_metrics, &definition, &key_item);
     let write = Write::new(&definition, &key, key_item, Action::Update(update), condition);
     let show_old = on_failure(input.return_values_on_condition_check_failure);
     let written = table::write(&service.log, write).await.map_err(|refusal| error::refusal(refusal, show_old))?;
     Ok(api::UpdateItemOutput {
         consumed_capacity: write_capacity(input.return_consumed_capacity, &input.table_name, &written),
+        item_collection_metrics: collection(measured, &written),
         attributes: returned(wanted, written, touched.as_ref())?,
-        item_collection_metrics: None,
     })
 }
 
@@ -140,13 +143,14 @@ pub(crate) async fn delete(
     let definition = lookup(service, call, &table_name)?;
     let key = schema::key_of(&definition.key_schema, &key_item).map_err(error::key)?;
     scalar_keys(&definition, condition.as_ref())?;
+    let measured = measured(input.return_item_collection_metrics, &definition, &key_item);
     let write = Write::new(&definition, &key, key_item, Action::Delete, condition);
     let show_old = on_failure(input.return_values_on_condition_check_failure);
     let written = table::write(&service.log, write).await.map_err(|refusal| error::refusal(refusal, show_old))?;
     Ok(api::DeleteItemOutput {
         consumed_capacity: write_capacity(input.return_consumed_capacity, &input.table_name, &written),
+        item_collection_metrics: collection(measured, &written),
         attributes: written.old.filter(|_| all_old).map(row).transpose()?,
-        item_collection_metrics: None,
     })
 }
 
@@ -193,23 +197,13 @@ pub(crate) fn attributes(item: Item) -> Attributes {
     item.0.into_iter().map(|(name, value)| (name, AttributeValue::from(value))).collect()
 }
 
-/// ConsumedCapacity, if it was asked for.
+/// ConsumedCapacity of a read, if it was asked for.
 pub(super) fn consumed(
     wanted: Option<ReturnConsumedCapacity>,
     table: &str,
     units: f64,
 ) -> Option<api::ConsumedCapacity> {
-    let indexes = match wanted {
-        None | Some(ReturnConsumedCapacity::None) => return None,
-        Some(ReturnConsumedCapacity::Total) => false,
-        Some(ReturnConsumedCapacity::Indexes) => true,
-    };
-    Some(api::ConsumedCapacity {
-        table_name: Some(table.to_owned()),
-        capacity_units: Some(units),
-        table: indexes.then(|| api::Capacity { capacity_units: Some(units), ..api::Capacity::default() }),
-        ..api::ConsumedCapacity::default()
-    })
+    Used::table(units).shown(wanted, table, Shown::Plain)
 }
 
 /// A stored item for an answer.
@@ -217,18 +211,12 @@ fn row(row: Row) -> Result<Attributes, Error> {
     row.item().map(attributes).map_err(error::corrupt)
 }
 
-/// Units of one write.
-pub(super) fn units(written: &Written) -> f64 {
-    let size = |row: &Option<Row>| row.as_ref().map_or(0, Row::size_bytes);
-    capacity::write_units(size(&written.old), size(&written.new))
-}
-
 fn write_capacity(
     wanted: Option<ReturnConsumedCapacity>,
     table: &str,
     written: &Written,
 ) -> Option<api::ConsumedCapacity> {
-    consumed(wanted, table, units(written))
+    Used::write(written).shown(wanted, table, Shown::Plain)
 }
 
 /// Parameters of a write whose only expression is its condition.
@@ -296,7 +284,7 @@ fn on_failure(wanted: Option<ReturnValuesOnConditionCheckFailure>) -> bool {
     wanted == Some(ReturnValuesOnConditionCheckFailure::AllOld)
 }
 
-fn no_key_attribute(table: &TableDefinition, update: &Update) -> Result<(), Error> {
+pub(super) fn no_key_attribute(table: &TableDefinition, update: &Update) -> Result<(), Error> {
     for key in keys(table) {
         if update.targets().any(|path| path.top() == key) {
             return Err(Error::validation(format!(

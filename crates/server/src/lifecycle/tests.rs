@@ -19,7 +19,7 @@ async fn call(server: &RunningServer, operation: &str, body: &str) -> (u16, Stri
     let stream = tokio::net::TcpStream::connect(server.addresses().dynamodb).await.expect("it listens");
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("it speaks HTTP");
-    tokio::spawn(connection);
+    drop(tokio_runtime::on(tokio::runtime::Handle::current()).spawn(connection));
     let request = hyper::Request::post("/")
         .header("host", "localhost")
         .header("content-type", "application/x-amz-json-1.0")

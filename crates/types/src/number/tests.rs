@@ -154,3 +154,22 @@ proptest! {
         let _ = text.parse::<Number>();
     }
 }
+
+#[test]
+fn the_floor_is_the_greatest_whole_number_not_above() {
+    for (text, floor) in [
+        ("0", Some(0)),
+        ("1.9", Some(1)),
+        ("-1.1", Some(-2)),
+        ("-1", Some(-1)),
+        ("1e-130", Some(0)),
+        ("-1e-130", Some(-1)),
+        ("9223372036854775807", Some(i64::MAX)),
+        ("9223372036854775807.9", Some(i64::MAX)),
+        ("9223372036854775808", None),
+        ("-9223372036854775808", Some(i64::MIN)),
+        ("1e125", None),
+    ] {
+        assert_eq!(text.parse::<Number>().unwrap().floor_i64(), floor, "{text}");
+    }
+}

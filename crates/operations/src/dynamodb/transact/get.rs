@@ -1,0 +1,116 @@
+//! TransactGetItems.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use headwater_api::dynamodb as api;
+use headwater_api::dynamodb::access;
+use headwater_api::{Call, Error};
+use headwater_catalog::TableDefinition;
+use headwater_expression::Projection;
+use headwater_table::{Row, capacity, schema, transact};
+use headwater_types::Item;
+use headwater_types::key::ItemKey;
+use headwater_types::limits::TRANSACTION_BYTES_MAX;
+
+use super::{Fault, Reason, canceled, distinct};
+use crate::dynamodb::consumed::{Shown, Used};
+use crate::dynamodb::item::{attributes, lookup, projected_keys};
+use crate::dynamodb::validation::{self, Parameters};
+use crate::dynamodb::{error, name};
+use crate::service::Operations;
+
+/// A checked read.
+struct Request {
+    given: String,
+    table: String,
+    key: Item,
+    projection: Option<Projection>,
+}
+
+/// TransactGetItems: all items as of one moment.
+pub(crate) async fn get(
+    service: &Operations,
+    call: &Call,
+    input: api::TransactGetItemsInput,
+) -> Result<api::TransactGetItemsOutput, Error> {
+    let requests: Vec<Request> =
+        input.transact_items.iter().map(|item| Request::checked(call, &item.get)).collect::<Result<_, _>>()?;
+    call.authorize(&access::transact_get_items(call, &input))?;
+    let mut tables = Vec::with_capacity(requests.len());
+    for request in &requests {
+        tables.push(lookup(service, call, &request.table)?);
+    }
+    let keys = keys(&requests, &tables)?;
+    distinct(keys.iter().map(|(table, key)| schema::storage_key(*table, key)))?;
+    let rows = transact::get(&service.log, &keys).map_err(error::read)?;
+    let sizes: Vec<usize> = rows.iter().map(|row| row.as_ref().map_or(0, Row::size_bytes)).collect();
+    if sizes.iter().sum::<usize>() > TRANSACTION_BYTES_MAX {
+        // Text unverified.
+        return Err(Error::validation("Aggregate size of the items in the transaction cannot exceed 4 MB"));
+    }
+    let mut responses = Vec::with_capacity(rows.len());
+    for (request, row) in requests.iter().zip(rows) {
+        let item = row.map(|row| row.item()).transpose().map_err(error::corrupt)?;
+        let item = item.map(|item| match &request.projection {
+            Some(projection) => projection.apply(&item),
+            None => item,
+        });
+        responses.push(api::ItemResponse { item: item.map(attributes) });
+    }
+    let mut used: BTreeMap<&str, Used> = BTreeMap::new();
+    for (request, size) in requests.iter().zip(sizes) {
+        used.entry(&request.given).or_default().add(&Used::table(capacity::read_units(size, true)).doubled());
+    }
+    let consumed =
+        used.iter().filter_map(|(table, used)| used.shown(input.return_consumed_capacity, table, Shown::Reads));
+    let consumed: Vec<_> = consumed.collect();
+    Ok(api::TransactGetItemsOutput {
+        consumed_capacity: (!consumed.is_empty()).then_some(consumed),
+        responses: Some(responses),
+    })
+}
+
+impl Request {
+    fn checked(call: &Call, get: &api::Get) -> Result<Self, Error> {
+        let table = name::table(call, &get.table_name)?;
+        Parameters {
+            expressions: &[("ProjectionExpression", get.projection_expression.is_some())],
+            legacy: &[],
+            names: get.expression_attribute_names.is_some(),
+            values: false,
+        }
+        .check()?;
+        let key = validation::item_ref(&get.key)?;
+        let mut substitutions = validation::substitutions(get.expression_attribute_names.clone(), None)?;
+        let projection = validation::projection(get.projection_expression.as_deref(), &mut substitutions)?;
+        substitutions.unused().map_err(error::expression)?;
+        Ok(Self { given: get.table_name.clone(), table, key, projection })
+    }
+}
+
+fn keys(
+    requests: &[Request],
+    tables: &[Arc<TableDefinition>],
+) -> Result<Vec<(headwater_types::TableId, ItemKey)>, Error> {
+    let mut keys = Vec::with_capacity(requests.len());
+    for (at, (request, table)) in requests.iter().zip(tables).enumerate() {
+        let key = schema::key_of(&table.key_schema, &request.key).map_err(|cause| Fault::key(cause, false));
+        let checked = key.and_then(|key| {
+            projected_keys(table, request.projection.as_ref()).map_err(Fault::within)?;
+            Ok(key)
+        });
+        match checked {
+            Ok(key) => keys.push((table.id, key)),
+            Err(Fault { error, hoisted: true }) => return Err(error),
+            Err(Fault { error, hoisted: false }) => {
+                let mut reasons: Vec<Reason> = vec![None; requests.len()];
+                if let Some(place) = reasons.get_mut(at) {
+                    *place = Some((error, None));
+                }
+                return Err(canceled(reasons));
+            }
+        }
+    }
+    Ok(keys)
+}
