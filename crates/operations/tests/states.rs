@@ -183,6 +183,37 @@ fn while_throughput_changes_some_things_may_change_too() {
 }
 
 #[test]
+fn policies_of_streams_that_are_gone_are_forgotten() {
+    memory::run(1, |world| async move {
+        let target = InProcess::open(&world, Arc::new(AllowAll)).await;
+        answer(&target, "CreateTable", create()).await;
+        let put = async || {
+            let stream = answer(&target, "DescribeTable", named()).await["Table"]["LatestStreamArn"].clone();
+            let mut request = policy();
+            request["ResourceArn"] = stream.clone();
+            answer(&target, "PutResourcePolicy", request).await;
+            json!({ "ResourceArn": stream })
+        };
+        let kept = || {
+            let catalog = target.log.catalog().expect("open");
+            let scope = headwater_types::Scope::new(memory::ACCOUNT, memory::REGION);
+            let table = catalog.table(&scope, "case").cloned().expect("there");
+            table.recorded.get("StreamResourcePolicies").and_then(Value::as_object).map_or(0, serde_json::Map::len)
+        };
+        let first = put().await;
+        answer(&target, "UpdateTable", stream_off()).await;
+        let on = json!({ "StreamEnabled": true, "StreamViewType": "KEYS_ONLY" });
+        answer(&target, "UpdateTable", update("StreamSpecification", on)).await;
+        put().await;
+        assert_eq!(kept(), 2, "a stream that is off is still there");
+        target.advance(25 * 3_600_000).await;
+        assert_eq!(refusal(&target, "GetResourcePolicy", first).await.0, "ResourceNotFoundException");
+        answer(&target, "DeleteResourcePolicy", put().await).await;
+        assert_eq!(kept(), 1);
+    });
+}
+
+#[test]
 fn a_full_disk_is_told_by_name_and_passes() {
     memory::run(1, |world| async move {
         let target = InProcess::open(&world, Arc::new(AllowAll)).await;

@@ -13,7 +13,7 @@ use headwater_catalog::{Snapshot, TableDefinition, TableState};
 use headwater_log::{Change, Defined, Definition};
 use headwater_types::Millis;
 use headwater_types::arn::StreamArn;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 pub(crate) use self::document::Document;
 use super::error;
@@ -140,18 +140,23 @@ impl Kept {
         }
     }
 
-    fn put(&self, table: &mut TableDefinition, resource: &Resource) {
-        match resource {
+    /// Keeps it with its table; policies of streams that are gone go with this occasion.
+    fn put(&self, catalog: &Snapshot, table: &mut TableDefinition, resource: &Resource) {
+        let label = match resource {
             Resource::Table(_) => {
                 table.recorded.insert(TABLE.to_owned(), self.encode());
+                return;
             }
-            Resource::Stream(stream) => {
-                let streams = table.recorded.entry(STREAMS.to_owned()).or_insert_with(|| json!({}));
-                if let Value::Object(streams) = streams {
-                    streams.insert(stream.label.clone(), self.encode());
-                }
-            }
-        }
+            Resource::Stream(stream) => &stream.label,
+        };
+        let mut streams = match table.recorded.remove(STREAMS) {
+            Some(Value::Object(streams)) => streams,
+            Some(_) | None => Map::new(),
+        };
+        let arn = table.arn();
+        streams.retain(|label, _| has_stream(catalog, table, &StreamArn { table: arn.clone(), label: label.clone() }));
+        streams.insert(label.clone(), self.encode());
+        table.recorded.insert(STREAMS.to_owned(), Value::Object(streams));
     }
 
     /// Whether the caller expects what is there.
@@ -214,7 +219,7 @@ impl Definition for Edit {
         // A deletion answers with the revision it has removed.
         self.revision = if self.document.is_some() { next.revision.clone() } else { kept.revision };
         let mut changed = table.clone();
-        next.put(&mut changed, &self.resource);
+        next.put(catalog, &mut changed, &self.resource);
         Defined::Change(vec![Change::Record { table: Box::new(changed) }])
     }
 
