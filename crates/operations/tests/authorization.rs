@@ -78,7 +78,8 @@ fn item_requests(iterator: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Operations of the model that this version does not build.
+/// Operations of the model that have no request here: TTL, which is not built, and transactions, which ask for the actions of
+/// their items.
 const NOT_BUILT: usize = 4;
 
 #[test]
