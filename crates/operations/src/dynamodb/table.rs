@@ -4,25 +4,26 @@ pub(crate) mod description;
 mod index_description;
 mod index_updates;
 mod indexes;
+mod recorded;
 pub(crate) mod update;
 mod validation;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use headwater_api::dynamodb as api;
 use headwater_api::dynamodb::{access, errors};
 use headwater_api::{Call, Error};
 use headwater_catalog::{
-    AttributeDefinition, BillingMode, IndexDefinition, KeyAttribute, KeyKind, KeySchema, Snapshot, StreamView,
-    TableDefinition, TableState, Throughput,
+    AttributeDefinition, BillingMode, IndexDefinition, IndexState, KeyAttribute, KeyKind, KeySchema, Snapshot,
+    StreamView, TableDefinition, TableState, Throughput,
 };
 use headwater_log::{Change, Defined, Definition};
 use headwater_types::{Millis, Scope};
-use serde_json::json;
 
 use self::description::{Answer, Sizes, describe};
-use super::{error, name};
+pub(crate) use self::validation::invalid;
+use super::policy::Document;
+use super::{error, name, policy, tags};
 use crate::service::Operations;
 
 /// Largest page of ListTables. Source: "ListTables", DynamoDB API reference.
@@ -45,10 +46,11 @@ pub(crate) async fn create(
 ) -> Result<api::CreateTableOutput, Error> {
     let table_name = name::table(call, &input.table_name)?;
     validation::create(&input)?;
+    let policy = policy::of_new(service, input.resource_policy.as_deref())?;
     call.authorize(&access::create_table(call, &input))?;
     let stream = input.stream_specification.as_ref().and_then(|stream| stream.stream_view_type).map(view);
     let table = definition(name::scope(call), table_name, input)?;
-    let created = service.log.define(Create { table, stream }).await.map_err(error::defining)??;
+    let created = service.log.define(Create { table, stream, policy }).await.map_err(error::defining)??;
     let catalog = service.log.catalog().map_err(error::defining)?;
     let description = describe(&created, &catalog, &Sizes::default(), Answer::Changed);
     Ok(api::CreateTableOutput { table_description: Some(description) })
@@ -130,18 +132,35 @@ pub(crate) fn not_found(table: &str) -> Error {
     errors::resource_not_found(format!("Requested resource not found: Table: {table} not found"))
 }
 
-/// Refuses to change or delete a table that is in a short state.
-pub(crate) fn busy(table: &TableDefinition) -> Result<(), Error> {
-    let state = match table.state {
+/// ResourceInUseException of operations on definitions.
+pub(crate) fn in_use(why: &str) -> Error {
+    errors::resource_in_use(format!("Attempt to change a resource which is still in use: {why}"))
+}
+
+/// Whether a stream of the table is being switched on or off.
+fn stream_moves(catalog: &Snapshot, table: &TableDefinition) -> bool {
+    let streams = catalog.streams(&table.scope, Some(&table.name), None);
+    streams.filter(|stream| stream.table == table.id).any(|stream| stream.state.end() != stream.state)
+}
+
+/// Refuses to delete a table that is in a short state.
+/// Source: observations of the service in AWS Controllers for Kubernetes (DynamoDB quirks, October 2026: DDB-TABLE-001,
+/// DDB-TABLE-002, DDB-TABLE-008, DDB-TABLE-063).
+fn undeletable(catalog: &Snapshot, table: &TableDefinition) -> Result<(), Error> {
+    let name = &table.name;
+    let of_indexes = |index: &IndexDefinition| index.state != IndexState::Active;
+    Err(in_use(&match table.state {
+        TableState::Active | TableState::Updating if table.indexes.iter().any(of_indexes) => {
+            "Cannot delete table while indexes are being created, updated, or deleted.".to_owned()
+        }
         TableState::Active => return Ok(()),
-        TableState::Creating => "created",
-        TableState::Updating => "updated",
-        TableState::Deleting => "deleted",
-    };
-    Err(errors::resource_in_use(format!(
-        "Attempt to change a resource which is still in use: Table is being {state}: {}",
-        table.name
-    )))
+        TableState::Creating => format!("Table is being created: {name}"),
+        TableState::Deleting => format!("Table is being deleted: {name}"),
+        TableState::Updating if stream_moves(catalog, table) => {
+            "Cannot delete table while stream is being enabled/disabled.".to_owned()
+        }
+        TableState::Updating => format!("Table: {name} is in the process of being updated."),
+    }))
 }
 
 /// Items and bytes of a table and its indexes; a table that is dropped meanwhile has none.
@@ -166,25 +185,6 @@ pub(crate) fn view(view: api::StreamViewType) -> StreamView {
     }
 }
 
-/// Members that are shown again and change nothing.
-pub(crate) fn recorded_warm(warm: &api::WarmThroughput) -> serde_json::Value {
-    json!({ "ReadUnitsPerSecond": warm.read_units_per_second, "WriteUnitsPerSecond": warm.write_units_per_second })
-}
-
-/// Members that are shown again and change nothing.
-pub(crate) fn recorded_on_demand(limits: &api::OnDemandThroughput) -> serde_json::Value {
-    json!({
-        "MaxReadRequestUnits": limits.max_read_request_units,
-        "MaxWriteRequestUnits": limits.max_write_request_units,
-    })
-}
-
-/// Members that are shown again and change nothing; `None` for the encryption that every table has.
-pub(crate) fn recorded_encryption(encryption: &api::SSESpecification) -> Option<serde_json::Value> {
-    let on = encryption.enabled.unwrap_or(false);
-    on.then(|| json!({ "Enabled": true, "KMSMasterKeyId": encryption.kms_master_key_id }))
-}
-
 /// The checked request as a definition.
 fn definition(scope: Scope, table_name: String, input: api::CreateTableInput) -> Result<TableDefinition, Error> {
     let attributes: Vec<AttributeDefinition> =
@@ -207,18 +207,12 @@ fn definition(scope: Scope, table_name: String, input: api::CreateTableInput) ->
         table.throughput =
             Throughput { read_units: throughput.read_capacity_units, write_units: throughput.write_capacity_units };
     }
-    table.class = input.table_class.map(|class| class.as_str().to_owned());
     table.deletion_protection = input.deletion_protection_enabled.unwrap_or(false);
-    table.tags = input.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect();
-    let recorded = [
-        (description::ENCRYPTION, input.sse_specification.as_ref().and_then(recorded_encryption)),
-        (description::ON_DEMAND, input.on_demand_throughput.as_ref().map(recorded_on_demand)),
-        (description::WARM, input.warm_throughput.as_ref().map(recorded_warm)),
-    ];
-    table.recorded = recorded
-        .into_iter()
-        .filter_map(|(member, value)| Some((member.to_owned(), value?)))
-        .collect::<BTreeMap<_, _>>();
+    table.tags = tags::checked(input.tags.as_deref().unwrap_or_default())?;
+    recorded::encryption_of_new(&mut table, input.sse_specification.as_ref());
+    recorded::on_demand(&mut table, input.on_demand_throughput.as_ref());
+    recorded::warm_of_new(&mut table, input.warm_throughput.as_ref())?;
+    table.class = input.table_class;
     table.attributes = attributes;
     Ok(table)
 }
@@ -235,16 +229,26 @@ pub(crate) fn attribute(given: api::AttributeDefinition) -> AttributeDefinition 
 struct Create {
     table: TableDefinition,
     stream: Option<StreamView>,
+    policy: Option<Document>,
 }
 
 impl Definition for Create {
     type Answer = Changed;
 
     fn decide(&mut self, catalog: &Snapshot, now: Millis) -> Defined<Changed> {
-        if catalog.table(&self.table.scope, &self.table.name).is_some() {
-            return Defined::Answer(Err(errors::resource_in_use(format!("Table already exists: {}", self.table.name))));
+        match catalog.table(&self.table.scope, &self.table.name) {
+            None => {}
+            Some(table) if table.state == TableState::Creating => {
+                return Defined::Answer(Err(in_use(&format!("Table is being created: {}", table.name))));
+            }
+            Some(table) => {
+                return Defined::Answer(Err(errors::resource_in_use(format!("Table already exists: {}", table.name))));
+            }
         }
         let mut table = self.table.clone();
+        if let Some(policy) = &self.policy {
+            policy::keep(&mut table, policy, now);
+        }
         table.billing_changed = (table.billing == BillingMode::PayPerRequest).then_some(now);
         Defined::Change(vec![Change::Create { table: Box::new(table), stream: self.stream }])
     }
@@ -268,7 +272,7 @@ impl Definition for Delete {
         let Some(table) = catalog.table(&self.scope, &self.name) else {
             return Defined::Answer(Err(not_found(&self.name)));
         };
-        if let Err(refusal) = busy(table) {
+        if let Err(refusal) = undeletable(catalog, table) {
             return Defined::Answer(Err(refusal));
         }
         if table.deletion_protection {

@@ -1,15 +1,16 @@
 //! UpdateTimeToLive and DescribeTimeToLive.
 //!
-//! Source: texts as clients of the service know them (Terraform's provider and others tell them apart by these words).
+//! Source: observations of the service in AWS Controllers for Kubernetes (DynamoDB quirks, October 2026); Terraform's
+//! provider and others tell the refusals apart by their words.
 
 use headwater_api::dynamodb as api;
 use headwater_api::dynamodb::access;
 use headwater_api::{Call, Error};
-use headwater_catalog::{Snapshot, TableDefinition, TimeToLiveState};
+use headwater_catalog::{Snapshot, TableDefinition, TableState, TimeToLiveState};
 use headwater_log::{Change, Defined, Definition, IndexChange};
 use headwater_types::{Millis, Scope};
 
-use super::table::{busy, not_found};
+use super::table::{in_use, not_found};
 use super::{error, name};
 use crate::service::Operations;
 
@@ -37,6 +38,12 @@ pub(crate) async fn describe(
     call.authorize(&access::describe_time_to_live(call, &input))?;
     let catalog = service.log.catalog().map_err(error::defining)?;
     let table = catalog.table(&name::scope(call), &table_name).ok_or_else(|| not_found(&table_name))?;
+    if !table.state.serves() {
+        let state = if table.state == TableState::Creating { "CREATING" } else { "DELETING" };
+        return Err(Error::validation(format!(
+            "Cannot describe time to live while table is in {state} state: Current table state is {state}"
+        )));
+    }
     let description = match &table.time_to_live {
         None => api::TimeToLiveDescription {
             time_to_live_status: Some(api::TimeToLiveStatus::Disabled),
@@ -82,7 +89,10 @@ impl Definition for Update {
 }
 
 fn change(table: &TableDefinition, wanted: &api::TimeToLiveSpecification) -> Result<IndexChange, Error> {
-    busy(table)?;
+    if !table.state.serves() {
+        let doing = if table.state == TableState::Creating { "created" } else { "deleted" };
+        return Err(in_use(&format!("Table {} is being {doing}", table.name)));
+    }
     let other = |current: &str| {
         Error::validation(format!(
             "TimeToLive is active on a different AttributeName: current AttributeName is {current}"

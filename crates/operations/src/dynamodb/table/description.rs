@@ -78,7 +78,7 @@ pub(crate) fn describe(
         table_class_summary: class(table),
         deletion_protection_enabled: Some(table.deletion_protection),
         on_demand_throughput: on_demand(table),
-        warm_throughput: (answer == Answer::Described).then(|| warm(table)),
+        warm_throughput: shows_warm(table, answer).then(|| warm(table)),
         ..api::TableDescription::default()
     }
 }
@@ -143,18 +143,22 @@ fn billing(table: &TableDefinition, answer: Answer) -> Option<api::BillingModeSu
 }
 
 fn encryption(table: &TableDefinition) -> Option<api::SSEDescription> {
-    let recorded = table.recorded.get(ENCRYPTION)?;
-    let key = recorded.get("KMSMasterKeyId").and_then(Value::as_str);
-    let arn = key.map(|key| match key.strip_prefix("alias/") {
-        _ if key.starts_with("arn:") => key.to_owned(),
-        Some(_) => format!("arn:aws:kms:{}:{}:{key}", table.scope.region, table.scope.account),
-        None => format!("arn:aws:kms:{}:{}:key/{key}", table.scope.region, table.scope.account),
-    });
+    table.recorded.get(ENCRYPTION)?;
     Some(api::SSEDescription {
         status: Some(api::SSEStatus::Enabled),
         sse_type: Some(api::SSEType::Kms),
-        kms_master_key_arn: arn,
+        kms_master_key_arn: encryption_key(table),
         inaccessible_encryption_date_time: None,
+    })
+}
+
+/// ARN of the key that a table's encryption names.
+pub(crate) fn encryption_key(table: &TableDefinition) -> Option<String> {
+    let key = table.recorded.get(ENCRYPTION)?.get("KMSMasterKeyId")?.as_str()?;
+    Some(match key.strip_prefix("alias/") {
+        _ if key.starts_with("arn:") => key.to_owned(),
+        Some(_) => format!("arn:aws:kms:{}:{}:{key}", table.scope.region, table.scope.account),
+        None => format!("arn:aws:kms:{}:{}:key/{key}", table.scope.region, table.scope.account),
     })
 }
 
@@ -180,8 +184,17 @@ pub(super) fn recorded_limits(recorded: &BTreeMap<String, Value>) -> Option<api:
     })
 }
 
+/// DescribeTable always shows it, an answer to a change only where it was asked for.
+fn shows_warm(table: &TableDefinition, answer: Answer) -> bool {
+    match answer {
+        Answer::Described => true,
+        Answer::Changed => table.recorded.contains_key(WARM),
+        Answer::Deleted => false,
+    }
+}
+
 fn warm(table: &TableDefinition) -> api::TableWarmThroughputDescription {
-    let (read, write) = warm_units(table.billing, table.throughput, &table.recorded);
+    let (read, write) = warm_units(table);
     api::TableWarmThroughputDescription {
         read_units_per_second: Some(read),
         write_units_per_second: Some(write),
@@ -189,8 +202,13 @@ fn warm(table: &TableDefinition) -> api::TableWarmThroughputDescription {
     }
 }
 
+/// What a table is warm for: (read, write) units per second.
+pub(crate) fn warm_units(table: &TableDefinition) -> (i64, i64) {
+    ready_for(table.billing, table.throughput, &table.recorded)
+}
+
 /// Units that a table or an index is ready for: what it is paid for, or more if that was asked for.
-pub(super) fn warm_units(
+pub(super) fn ready_for(
     billing: BillingMode,
     throughput: Throughput,
     recorded: &BTreeMap<String, Value>,

@@ -7,7 +7,7 @@ use headwater_api::Instant;
 use headwater_api::dynamodb as api;
 use headwater_catalog::{IndexDefinition, IndexKind, IndexState, Projected, TableDefinition, TableState};
 
-use super::description::{Answer, Sizes, recorded_limits, warm_units};
+use super::description::{Answer, Sizes, ready_for, recorded_limits};
 
 /// Local indexes; none rather than an empty list.
 pub(super) fn local(table: &TableDefinition, sizes: &Sizes) -> Option<Vec<api::LocalSecondaryIndexDescription>> {
@@ -100,7 +100,7 @@ fn throughput(index: &IndexDefinition) -> api::ProvisionedThroughputDescription 
 }
 
 fn warm(table: &TableDefinition, index: &IndexDefinition) -> api::GlobalSecondaryIndexWarmThroughputDescription {
-    let (read, write) = warm_units(table.billing, index.throughput, &index.recorded);
+    let (read, write) = ready_for(table.billing, index.throughput, &index.recorded);
     api::GlobalSecondaryIndexWarmThroughputDescription {
         read_units_per_second: Some(read),
         write_units_per_second: Some(write),

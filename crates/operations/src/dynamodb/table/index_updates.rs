@@ -12,8 +12,9 @@ use headwater_log::{Change, IndexChange};
 use headwater_types::Millis;
 
 use super::indexes::{GLOBAL_INDEXES_MAX, definition, global_order, projected_in_all, projection, settings};
-use super::validation::{self, bounds, defined, invalid};
-use super::{attribute, update};
+use super::recorded::on_demand_form;
+use super::validation::{bounds, defined, invalid};
+use super::{attribute, in_use, update};
 
 /// What the request changes of a table's indexes. `table` is the table with the request's other changes.
 ///
@@ -68,7 +69,7 @@ fn create(
     global_order(&create.key_schema)?;
     projection(&create.projection)?;
     throughput_of_new(table, create)?;
-    validation::on_demand(create.on_demand_throughput.as_ref(), table.billing == BillingMode::Provisioned)?;
+    on_demand_form(create.on_demand_throughput.as_ref(), table.billing, true)?;
     let global = table.indexes.iter().filter(|index| index.kind == IndexKind::Global).count();
     if global >= GLOBAL_INDEXES_MAX {
         return Err(errors::limit_exceeded(format!(
@@ -130,9 +131,9 @@ fn update(
     now: Millis,
 ) -> Result<IndexChange, Error> {
     let index = global(table, &update.index_name, "update")?;
-    in_use(table, index)?;
+    ready(table, index)?;
     let name = &update.index_name;
-    validation::on_demand(update.on_demand_throughput.as_ref(), table.billing == BillingMode::Provisioned)?;
+    on_demand_form(update.on_demand_throughput.as_ref(), table.billing, false)?;
     bounds(update.provisioned_throughput.as_ref())?;
     let mut changed = index.clone();
     if let Some(given) = &update.provisioned_throughput {
@@ -176,7 +177,7 @@ fn delete(table: &TableDefinition, name: &str) -> Result<IndexChange, Error> {
     match index.state {
         // What is being filled may be given up.
         IndexState::Active | IndexState::Backfilling => {}
-        IndexState::Creating | IndexState::Updating | IndexState::Deleting => in_use(table, index)?,
+        IndexState::Creating | IndexState::Updating | IndexState::Deleting => ready(table, index)?,
     }
     if table.indexes.iter().any(|other| other.id != index.id && is_online(other.state)) {
         return Err(one_at_a_time());
@@ -185,7 +186,9 @@ fn delete(table: &TableDefinition, name: &str) -> Result<IndexChange, Error> {
 }
 
 fn global<'t>(table: &'t TableDefinition, name: &str, verb: &str) -> Result<&'t IndexDefinition, Error> {
-    let index = table.index(name).ok_or_else(|| errors::resource_not_found("Requested resource not found"))?;
+    let missing =
+        || errors::resource_not_found(format!("Requested resource not found: Index {name} for table {}", table.name));
+    let index = table.index(name).ok_or_else(missing)?;
     match index.kind {
         IndexKind::Global => Ok(index),
         IndexKind::Local => {
@@ -195,21 +198,18 @@ fn global<'t>(table: &'t TableDefinition, name: &str, verb: &str) -> Result<&'t 
 }
 
 /// Refuses to change an index that is not ready. Text by analogy with tables, unverified.
-fn in_use(table: &TableDefinition, index: &IndexDefinition) -> Result<(), Error> {
+fn ready(table: &TableDefinition, index: &IndexDefinition) -> Result<(), Error> {
     let state = match index.state {
         IndexState::Active => return Ok(()),
         IndexState::Creating | IndexState::Backfilling => "created",
         IndexState::Updating => "updated",
         IndexState::Deleting => "deleted",
     };
-    Err(errors::resource_in_use(format!(
-        "Attempt to change a resource which is still in use: Index is being {state}. Table: {}, Index: {}",
-        table.name, index.name
-    )))
+    Err(in_use(&format!("Index is being {state}. Table: {}, Index: {}", table.name, index.name)))
 }
 
 /// Whether an index is being made or removed.
-fn is_online(state: IndexState) -> bool {
+pub(super) fn is_online(state: IndexState) -> bool {
     matches!(state, IndexState::Creating | IndexState::Backfilling | IndexState::Deleting)
 }
 

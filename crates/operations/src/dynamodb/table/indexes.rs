@@ -14,10 +14,10 @@ use headwater_api::dynamodb::{
 use headwater_catalog::{
     AttributeDefinition as Attribute, IndexDefinition, IndexKind, KeyAttribute, Projected, Throughput,
 };
+use serde_json::json;
 
 use super::description::{ON_DEMAND, WARM};
 use super::validation::{bounds, defined, invalid, names, order};
-use super::{recorded_on_demand, recorded_warm};
 
 /// Source: "Service quotas", DynamoDB developer guide.
 pub(super) const GLOBAL_INDEXES_MAX: usize = 20;
@@ -143,10 +143,18 @@ pub(super) fn settings(
             Throughput { read_units: given.read_capacity_units, write_units: given.write_capacity_units };
     }
     if let Some(limits) = on_demand {
-        index.recorded.insert(ON_DEMAND.to_owned(), recorded_on_demand(limits));
+        let kept = json!({
+            "MaxReadRequestUnits": limits.max_read_request_units,
+            "MaxWriteRequestUnits": limits.max_write_request_units,
+        });
+        index.recorded.insert(ON_DEMAND.to_owned(), kept);
     }
     if let Some(warm) = warm {
-        index.recorded.insert(WARM.to_owned(), recorded_warm(warm));
+        let kept = json!({
+            "ReadUnitsPerSecond": warm.read_units_per_second,
+            "WriteUnitsPerSecond": warm.write_units_per_second,
+        });
+        index.recorded.insert(WARM.to_owned(), kept);
     }
 }
 
