@@ -5,6 +5,8 @@ mod bench;
 mod ci;
 mod codegen;
 mod demo;
+mod golang;
+mod node;
 mod process;
 mod python;
 mod sim;
