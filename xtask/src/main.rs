@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "chores run on the real clock and real threads")]
 
 mod bench;
+mod cases;
 mod ci;
 mod codegen;
 mod demo;
@@ -30,6 +31,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Replays requests with known answers against an endpoint (`--endpoint URL`; none: a server of its own), or lists
+    /// the unverified ones (`--unverified`); arguments go to `headwater-cases` (`-- --help`).
+    Cases {
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Runs every check and every test, the SDKs' included.
     Ci,
     /// Writes the generated shapes, constraints and operation traits of `crates/api`.
@@ -52,6 +60,7 @@ fn main() -> anyhow::Result<()> {
     let root = root()?;
     match Arguments::parse().command {
         Command::Bench { arguments } => bench::run(&root, &arguments),
+        Command::Cases { arguments } => cases::run(&root, &arguments),
         Command::Ci => ci::run(&root),
         Command::Codegen(options) => codegen::run(&options),
         Command::Demo => demo::run(&root),

@@ -2,8 +2,6 @@
 
 #[allow(dead_code)]
 mod memory;
-#[allow(dead_code)]
-mod replay;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

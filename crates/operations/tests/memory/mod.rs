@@ -7,14 +7,13 @@ use std::time::Duration;
 use headwater_api::{
     Api, Authorizer, Call, Caller, Document, Error, Principal, Reply, Transport, dynamodb, dynamodb_streams, json,
 };
+use headwater_cases::Target;
 use headwater_log::Log;
 use headwater_operations::Operations;
 use headwater_storage::memory::{Faults, Model, Node, Settings};
 use headwater_types::runtime::simulated::World;
 use headwater_types::{Clock, HashKey, Millis, Runtime, Scope};
 use serde_json::Value;
-
-use crate::replay::runner::Target;
 
 /// Account of every call.
 pub const ACCOUNT: &str = "000000000000";

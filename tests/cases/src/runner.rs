@@ -5,8 +5,8 @@ use std::future::Future;
 
 use serde_json::{Value, json};
 
-use super::expand::{Names, expand};
-use super::matching::{Rule, matches, unordered};
+use crate::expand::{Names, expand};
+use crate::matching::{Rule, matches, unordered};
 
 /// Where requests go.
 pub trait Target {
@@ -25,13 +25,22 @@ const PAUSES_MAX: usize = 100;
 
 /// One run of one case.
 pub struct Run<'t, T> {
+    /// Where its requests go.
     pub target: &'t T,
+    /// What stands for what so far.
     pub names: Names,
     /// Requests whose answer was judged, per operation.
     pub judged: BTreeMap<String, usize>,
+    /// The table that the last step changed, perhaps still in a short state.
+    changed: Option<Value>,
 }
 
-impl<T: Target> Run<'_, T> {
+impl<'t, T: Target> Run<'t, T> {
+    /// A run that has judged nothing yet.
+    pub fn new(target: &'t T, names: Names) -> Self {
+        Self { target, names, judged: BTreeMap::new(), changed: None }
+    }
+
     /// Runs a case; the error names the step.
     pub async fn case(&mut self, case: &Value, fixtures: &Value) -> Result<(), String> {
         for fixture in case["setup"].as_array().into_iter().flatten() {
@@ -42,12 +51,16 @@ impl<T: Target> Run<'_, T> {
         }
         let steps = case["steps"].as_array().filter(|steps| !steps.is_empty()).ok_or("no steps")?;
         for (at, step) in steps.iter().enumerate() {
-            self.step(step).await.map_err(|why| format!("step {}: {why}", at + 1))?;
+            let operation = step["operation"].as_str().unwrap_or("no request");
+            self.step(step).await.map_err(|why| format!("step {}, {operation}: {why}", at + 1))?;
         }
         Ok(())
     }
 
     async fn step(&mut self, step: &Value) -> Result<(), String> {
+        if step["operation"] != "DescribeTable" {
+            self.settle().await;
+        }
         if let Some(ms) = step["advance_ms"].as_u64() {
             self.target.advance(ms).await;
             return Ok(());
@@ -74,9 +87,24 @@ impl<T: Target> Run<'_, T> {
             let value = answer.pointer(pointer).ok_or(format!("nothing to save at {pointer} of {answer}"))?;
             self.names.insert(name.clone(), value.clone());
         }
+        if status == 200 && matches!(operation, "CreateTable" | "UpdateTable" | "DeleteTable") {
+            self.changed = Some(step["request"]["TableName"].clone());
+        }
         match step["wait"].as_str() {
             Some(table) => self.wait(table).await,
             None => Ok(()),
+        }
+    }
+
+    /// Waits until the table that was changed last is ACTIVE or gone; whether it is, the next answer will tell.
+    async fn settle(&mut self) {
+        let Some(table) = self.changed.take() else { return };
+        for _ in 0..PAUSES_MAX {
+            let (status, answer) = self.send("DescribeTable", &json!({ "TableName": table })).await;
+            if status != 200 || answer.pointer("/Table/TableStatus") == Some(&json!("ACTIVE")) {
+                return;
+            }
+            self.target.pause().await;
         }
     }
 
@@ -131,7 +159,7 @@ impl<T: Target> Run<'_, T> {
         let request = json!({ "TableName": if gone { "$table" } else { table } });
         for _ in 0..PAUSES_MAX {
             let (status, answer) = self.send("DescribeTable", &request).await;
-            if gone && status != 200 || !gone && answer.pointer("/Table/TableStatus") == Some(&json!("ACTIVE")) {
+            if gone && status != 200 || !gone && active(&answer) {
                 return Ok(());
             }
             self.target.pause().await;
@@ -190,4 +218,11 @@ impl<T: Target> Run<'_, T> {
         }
         Ok(records)
     }
+}
+
+/// Whether a table and all its indexes have settled.
+fn active(answer: &Value) -> bool {
+    let indexes = answer.pointer("/Table/GlobalSecondaryIndexes").and_then(Value::as_array);
+    answer.pointer("/Table/TableStatus") == Some(&json!("ACTIVE"))
+        && indexes.into_iter().flatten().all(|index| index["IndexStatus"] == "ACTIVE")
 }
