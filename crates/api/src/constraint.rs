@@ -41,9 +41,6 @@ fn table_name(shape: &'static Shape, document: &Document<'_>) -> Result<(), Erro
     let Some(member) = members.iter().find(|member| member.table_name) else { return Ok(()) };
     match document.member(member.name) {
         None => Err(Error::validation("The parameter 'TableName' is required but was not present in the request")),
-        Some(Document::Text(name)) if !name.starts_with("arn:") && !(3..=255).contains(&name.chars().count()) => {
-            Err(Error::validation("TableName must be at least 3 characters long and at most 255 characters long"))
-        }
         Some(_) => Ok(()),
     }
 }

@@ -61,7 +61,7 @@ pub struct Member {
     pub shape: &'static Shape,
     /// Whether it must be given.
     pub required: bool,
-    /// Missing or of a wrong length, the table's name is refused before anything else, in words of its own.
+    /// Missing, the table's name is refused before anything else, in words of its own.
     pub table_name: bool,
 }
 

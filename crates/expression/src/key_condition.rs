@@ -73,18 +73,20 @@ impl RangeCondition {
 /// Names and type codes of the key attributes that a query runs on.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyNames<'a> {
-    /// Partition key: name and type code.
-    pub hash: (&'a str, &'a str),
-    /// Sort key, if there is one.
-    pub range: Option<(&'a str, &'a str)>,
+    /// Attributes of the partition key: name and type code. A table's has one, an index's up to four.
+    pub hash: &'a [(&'a str, &'a str)],
+    /// Attributes of the sort key, in order.
+    pub range: &'a [(&'a str, &'a str)],
 }
 
 /// What a query reads.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KeyQuery {
-    /// Value of the partition key.
-    pub hash: AttributeValue,
-    /// Test of the sort key.
+    /// Values of the partition key's attributes.
+    pub hash: Vec<AttributeValue>,
+    /// Values of the sort key's first attributes, where it has several.
+    pub equal: Vec<AttributeValue>,
+    /// Test of the sort key's next attribute.
     pub range: Option<RangeCondition>,
 }
 
@@ -110,32 +112,86 @@ impl KeyCondition {
     /// Holds the tests against the keys of a table or index.
     ///
     /// Errors: a key element without a test, a test that is none of a key's, an operator that the partition key does not
-    /// take, a value of another type than the key's.
-    pub fn against(mut self, keys: &KeyNames<'_>) -> Result<KeyQuery, Error> {
+    /// take, a value of another type than the key's; of a sort key of several attributes, a gap before the last one tested
+    /// or a test there that is no equality.
+    pub fn against(self, keys: &KeyNames<'_>) -> Result<KeyQuery, Error> {
+        match (keys.hash, keys.range) {
+            ([hash], [] | [_]) => self.against_simple(*hash, keys.range.first().copied()),
+            _ => self.against_several(keys),
+        }
+    }
+
+    fn against_simple(mut self, hash_key: (&str, &str), range_key: Option<(&str, &str)>) -> Result<KeyQuery, Error> {
         if self.tests.len() > 2 {
             return Err(Error::new("Conditions can be of length 1 or 2 only"));
         }
-        let Some(hash_at) = self.tests.iter().position(|(name, _)| name == keys.hash.0) else {
-            return Err(Error::new(format!("Query condition missed key schema element: {}", keys.hash.0)));
-        };
-        let (_, hash) = self.tests.remove(hash_at);
-        let range = match (self.tests.pop(), keys.range) {
+        let Some(hash) = self.take(hash_key.0) else { return Err(missed(hash_key.0)) };
+        let range = match (self.tests.pop(), range_key) {
             (None, _) => None,
             (Some((name, test)), Some((key, code))) if name == key => Some((test, code)),
-            (Some(_), Some((key, _))) => {
-                return Err(Error::new(format!("Query condition missed key schema element: {key}")));
-            }
-            (Some(_), None) => return Err(Error::new("Query key condition not supported")),
+            (Some(_), Some((key, _))) => return Err(missed(key)),
+            (Some(_), None) => return Err(unsupported()),
         };
-        let RangeCondition::Equal(hash) = hash else {
-            return Err(Error::new("Query key condition not supported"));
-        };
-        check_type(&hash, keys.hash.1)?;
+        let hash = equality(hash, hash_key.1)?;
         if let Some((test, code)) = &range {
             test.values().into_iter().try_for_each(|value| check_type(value, code))?;
         }
-        Ok(KeyQuery { hash, range: range.map(|(test, _)| test) })
+        Ok(KeyQuery { hash: vec![hash], equal: Vec::new(), range: range.map(|(test, _)| test) })
     }
+
+    /// Source: "Multi-attribute keys", DynamoDB developer guide; texts of gaps observed on the service.
+    fn against_several(mut self, keys: &KeyNames<'_>) -> Result<KeyQuery, Error> {
+        let mut hash = Vec::with_capacity(keys.hash.len());
+        for (name, code) in keys.hash {
+            let test = self.take(name).ok_or_else(|| missed(name))?;
+            hash.push(equality(test, code)?);
+        }
+        let tests: Vec<Option<RangeCondition>> = keys.range.iter().map(|(name, _)| self.take(name)).collect();
+        if !self.tests.is_empty() {
+            return Err(unsupported());
+        }
+        let Some(last) = tests.iter().rposition(Option::is_some) else {
+            return Ok(KeyQuery { hash, equal: Vec::new(), range: None });
+        };
+        let (mut equal, mut wrong, mut range) = (Vec::new(), Vec::new(), None);
+        for (at, (test, (name, code))) in tests.into_iter().zip(keys.range).enumerate().take(last + 1) {
+            let values = test.iter().flat_map(RangeCondition::values);
+            values.into_iter().try_for_each(|value| check_type(value, code))?;
+            match test {
+                test if at == last => range = test,
+                Some(RangeCondition::Equal(value)) => equal.push(value),
+                _ => wrong.push(*name),
+            }
+        }
+        if !wrong.is_empty() {
+            let (wrong, present) = (wrong.join(", "), keys.range.get(last).map_or("", |(name, _)| *name));
+            return Err(Error::new(format!(
+                "RANGE key attributes {wrong} must have equality conditions specified in the query because a condition is \
+                 present on key attribute {present}"
+            )));
+        }
+        Ok(KeyQuery { hash, equal, range })
+    }
+
+    fn take(&mut self, name: &str) -> Option<RangeCondition> {
+        let at = self.tests.iter().position(|(tested, _)| tested == name)?;
+        Some(self.tests.remove(at).1)
+    }
+}
+
+fn missed(name: &str) -> Error {
+    Error::new(format!("Query condition missed key schema element: {name}"))
+}
+
+fn unsupported() -> Error {
+    Error::new("Query key condition not supported")
+}
+
+/// The value of a partition key's attribute.
+fn equality(test: RangeCondition, code: &str) -> Result<AttributeValue, Error> {
+    let RangeCondition::Equal(value) = test else { return Err(unsupported()) };
+    check_type(&value, code)?;
+    Ok(value)
 }
 
 fn check_type(value: &AttributeValue, code: &str) -> Result<(), Error> {

@@ -11,7 +11,7 @@ use headwater_expression::{
     Condition, KeyCondition, KeyNames, Kind, Projection, RangeCondition, Substitutions, Update,
 };
 use headwater_types::stored::{self, StoredItem};
-use headwater_types::{AttributeValue, Item};
+use headwater_types::{AttributeValue, Item, Number};
 use serde_json::Value;
 
 fn strings(list: &Value) -> impl Iterator<Item = &str> {
@@ -159,11 +159,13 @@ fn key_condition(case: &Case<'_>) -> Result<String, String> {
         let mut pair = strings(case.fields["keys"].get(name)?);
         Some((pair.next().expect("a name"), pair.next().expect("a type")))
     };
-    let keys = KeyNames { hash: key("hash").expect("a partition key"), range: key("range") };
+    let (hash, range) = ([key("hash").expect("a partition key")], key("range"));
+    let keys = KeyNames { hash: &hash, range: range.as_slice() };
     let parsed = KeyCondition::parse(case.text, &mut case.substitutions()).map_err(|error| error.message)?;
     let query = parsed.against(&keys).map_err(|error| error.message)?;
     let range = case.fields.get("range").map(range_condition);
-    Ok(difference("hash", &query.hash, &attribute_value(&case.fields["hash"]))
+    assert!(query.equal.is_empty(), "a table's sort key has one attribute");
+    Ok(difference("hash", &query.hash, &vec![attribute_value(&case.fields["hash"])])
         + &difference("range", &query.range, &range))
 }
 
@@ -178,5 +180,40 @@ fn cases_give_the_services_results_and_errors() {
     for (kind, count, least) in counts {
         println!("{count:>4} {kind}");
         assert!(count >= least, "{kind}: {count} of at least {least}");
+    }
+}
+
+/// Source: "Multi-attribute keys", DynamoDB developer guide; dynamodb-conformance (observed on AWS) for the texts.
+#[test]
+fn keys_of_several_attributes_are_tested_from_the_left() {
+    let keys = KeyNames { hash: &[("h", "S"), ("i", "N")], range: &[("a", "S"), ("b", "S"), ("c", "S")] };
+    let gap = |wrong: &str, present: &str| {
+        format!(
+            "RANGE key attributes {wrong} must have equality conditions specified in the query because a condition is \
+             present on key attribute {present}"
+        )
+    };
+    let cases = [
+        ("h = :s AND i = :n", Ok((0, false))),
+        ("c > :s AND b = :s AND i = :n AND a = :s AND h = :s", Ok((2, true))),
+        ("h = :s AND i = :n AND a = :s", Ok((0, true))),
+        ("h = :s AND i = :n AND begins_with(a, :s)", Ok((0, true))),
+        ("h = :s AND i = :n AND b = :s", Err(gap("a", "b"))),
+        ("h = :s AND i = :n AND a = :s AND c = :s", Err(gap("b", "c"))),
+        ("h = :s AND i = :n AND a > :s AND b = :s", Err(gap("a", "b"))),
+        ("h = :s AND a = :s", Err("Query condition missed key schema element: i".to_owned())),
+        ("h > :s AND i = :n", Err("Query key condition not supported".to_owned())),
+        ("h = :s AND i = :n AND z = :s", Err("Query key condition not supported".to_owned())),
+    ];
+    for (text, expected) in cases {
+        let values = [
+            (":s".to_owned(), AttributeValue::S("x".to_owned())),
+            (":n".to_owned(), AttributeValue::N(Number::from(1))),
+        ];
+        let used = values.into_iter().filter(|(name, _)| text.contains(name.as_str())).collect();
+        let mut substitutions = Substitutions::new(None, Some(used)).expect("sound values");
+        let query = KeyCondition::parse(text, &mut substitutions).expect("sound").against(&keys);
+        let found = query.map(|query| (query.equal.len(), query.range.is_some())).map_err(|error| error.message);
+        assert_eq!(found, expected, "{text}");
     }
 }

@@ -54,8 +54,13 @@ pub enum Change {
         stream: Option<StreamView>,
     },
     /// Replaces what is recorded of a table: billing, throughput, class, protection, tags, and what has no behaviour.
-    /// Identity, name, key, partitions, streams, indexes and expiry stay.
+    /// Identity, name, key, partitions, streams, indexes and expiry stay. The table is UPDATING for a short while.
     Update {
+        /// The definition.
+        table: Box<TableDefinition>,
+    },
+    /// As `Update`, at once: the table's state stays what it is, a short one included.
+    Record {
         /// The definition.
         table: Box<TableDefinition>,
     },
@@ -141,7 +146,8 @@ impl Work<'_> {
     fn apply(&mut self, change: &Change) -> Result<(), Error> {
         match change {
             Change::Create { table, stream } => self.create(table, *stream),
-            Change::Update { table } => self.update(table),
+            Change::Update { table } if self.is_slow() => self.update(table, Some(TableState::Updating)),
+            Change::Update { table } | Change::Record { table } => self.update(table, None),
             Change::EnableStream { table, view } => self.enable(*table, *view),
             Change::DisableStream { table } => self.disable(*table),
             Change::Delete { table } if self.is_slow() => self.begin_delete(*table),
@@ -179,8 +185,7 @@ impl Work<'_> {
         stream.map_or(Ok(()), |view| self.enable(id, view))
     }
 
-    fn update(&mut self, wanted: &TableDefinition) -> Result<(), Error> {
-        let slow = self.is_slow();
+    fn update(&mut self, wanted: &TableDefinition, state: Option<TableState>) -> Result<(), Error> {
         let table = self.table(wanted.id)?;
         *table = TableDefinition {
             id: table.id,
@@ -189,7 +194,7 @@ impl Work<'_> {
             table_uuid: table.table_uuid.clone(),
             key_schema: table.key_schema.clone(),
             created: table.created,
-            state: if slow { TableState::Updating } else { table.state },
+            state: state.unwrap_or(table.state),
             stream: table.stream,
             latest_stream: table.latest_stream,
             latest_stream_label: table.latest_stream_label.clone(),

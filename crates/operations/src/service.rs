@@ -12,6 +12,8 @@ use headwater_log::Log;
 #[derive(Clone)]
 pub struct Operations {
     pub(crate) log: Arc<Log>,
+    /// Whether callers are who they say they are: what only policies could then guard is refused.
+    pub(crate) verifies_callers: bool,
 }
 
 /// Kinesis and Firehose are not built yet: every operation answers UnknownOperationException.
@@ -22,9 +24,15 @@ impl Kinesis for NotBuilt {}
 impl Firehose for NotBuilt {}
 
 impl Operations {
-    /// The operations over an open log.
+    /// The operations over an open log, for callers that nobody verifies.
     pub fn new(log: Arc<Log>) -> Self {
-        Self { log }
+        Self { log, verifies_callers: false }
+    }
+
+    /// The same operations for callers whose signatures are verified, or not.
+    #[must_use]
+    pub fn verifying_callers(self, verifies_callers: bool) -> Self {
+        Self { verifies_callers, ..self }
     }
 
     /// DynamoDB.

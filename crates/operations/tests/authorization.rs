@@ -3,10 +3,13 @@
 #[allow(dead_code)]
 mod memory;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use headwater_api::{Access, Authorizer, Error, Principal, codes, dynamodb, dynamodb_streams};
+use headwater_api::{Access, AllowAll, Authorizer, Error, Principal, codes, dynamodb, dynamodb_streams};
+use headwater_cases::Target;
+use serde_json::{Value, json};
 
 use memory::InProcess;
 
@@ -26,8 +29,18 @@ impl Authorizer for Recorder {
 
 const TABLE: &str = r#""TableName":"nothing-here""#;
 
+/// More of them: operations on tags and policies, and those that say that something is left out.
+const MORE: &str = include_str!("authorization/requests.json");
+
 /// A request that passes every check of its form, for every operation that is built; none of its tables is there.
-fn requests(iterator: &str) -> Vec<(&'static str, String)> {
+fn requests(iterator: &str) -> Vec<(String, String)> {
+    let more: BTreeMap<String, Value> = serde_json::from_str(MORE).expect("JSON");
+    let more = more.into_iter().map(|(operation, request)| (operation, request.to_string()));
+    let items = item_requests(iterator).into_iter().map(|(operation, request)| (operation.to_owned(), request));
+    items.chain(more).collect()
+}
+
+fn item_requests(iterator: &str) -> Vec<(&'static str, String)> {
     let schema = r#""AttributeDefinitions":[{"AttributeName":"p","AttributeType":"S"}],
         "KeySchema":[{"AttributeName":"p","KeyType":"HASH"}],"BillingMode":"PAY_PER_REQUEST""#;
     let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/nothing-here/stream/2026-01-01T00:00:00.000";
@@ -63,8 +76,9 @@ fn requests(iterator: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Operations of the model that this version does not build.
-const NOT_BUILT: usize = 42;
+/// Operations of the model that have no request here: TTL, which is not built, and transactions, which ask for the actions of
+/// their items.
+const NOT_BUILT: usize = 4;
 
 #[test]
 fn every_operation_asks_before_it_looks_anything_up() {
@@ -78,7 +92,7 @@ fn every_operation_asks_before_it_looks_anything_up() {
         assert_eq!(requests.len() + NOT_BUILT, known, "a newly built operation needs its request here");
         for (operation, request) in requests {
             recorder.asked.lock().expect("no panic before").clear();
-            let refusal = target.call(operation, request.as_bytes()).await.expect_err(operation);
+            let refusal = target.call(&operation, request.as_bytes()).await.expect_err(&operation);
             assert_eq!(refusal.name(), "AccessDeniedException", "{operation}: {refusal}");
             let asked = recorder.asked.lock().expect("no panic before").clone();
             let action = format!("dynamodb:{operation}");
@@ -98,6 +112,39 @@ fn records_are_asked_for_by_their_streams_name() {
         let asked = recorder.asked.lock().expect("no panic before").clone();
         let stream = "arn:aws:dynamodb:us-east-1:000000000000:table/streaming/stream/";
         assert!(asked.iter().all(|access| access.resource_arn.starts_with(stream)) && asked.len() == 1, "{asked:?}");
+    });
+}
+
+#[test]
+fn no_policy_is_kept_that_verified_callers_would_rely_on() {
+    memory::run(1, |world| async move {
+        let mut target = InProcess::open(&world, Arc::new(AllowAll)).await;
+        target.operations = target.operations.clone().verifying_callers(true);
+        let policy = r#"{"Statement":{"Effect":"Deny","Principal":"*","Action":"dynamodb:*","Resource":"*"}}"#;
+        let create = |policy: Option<&str>| {
+            let mut request = json!({
+                "TableName": "guarded", "BillingMode": "PAY_PER_REQUEST",
+                "AttributeDefinitions": [{ "AttributeName": "p", "AttributeType": "S" }],
+                "KeySchema": [{ "AttributeName": "p", "KeyType": "HASH" }],
+            });
+            if let Some(policy) = policy {
+                request["ResourcePolicy"] = json!(policy);
+            }
+            request
+        };
+        let text =
+            "This server does not enforce resource-based policies yet, so it keeps none while it verifies credentials";
+        let refused = |(status, body): (u16, Value)| {
+            assert_eq!((status, body["message"].as_str()), (400, Some(text)), "{body}");
+        };
+        refused(target.send("CreateTable", &create(Some(policy))).await);
+        assert_eq!(target.send("CreateTable", &create(None)).await.0, 200);
+        let arn = format!("arn:aws:dynamodb:{}:{}:table/guarded", memory::REGION, memory::ACCOUNT);
+        refused(target.send("PutResourcePolicy", &json!({ "ResourceArn": arn, "Policy": policy })).await);
+        let (status, body) = target.send("GetResourcePolicy", &json!({ "ResourceArn": arn })).await;
+        assert!(
+            status == 400 && body["__type"].as_str().is_some_and(|name| name.ends_with("#PolicyNotFoundException"))
+        );
     });
 }
 

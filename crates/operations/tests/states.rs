@@ -37,6 +37,23 @@ fn stream_off() -> Value {
     json!({ "TableName": "case", "StreamSpecification": { "StreamEnabled": false } })
 }
 
+fn arn() -> String {
+    format!("arn:aws:dynamodb:{}:{}:table/case", memory::REGION, memory::ACCOUNT)
+}
+
+fn tag() -> Value {
+    json!({ "ResourceArn": arn(), "Tags": [{ "Key": "k", "Value": "v" }] })
+}
+
+fn policy() -> Value {
+    let policy = r#"{"Statement":{"Effect":"Deny","Principal":"*","Action":"dynamodb:*","Resource":"*"}}"#;
+    json!({ "ResourceArn": arn(), "Policy": policy })
+}
+
+fn update(member: &str, value: Value) -> Value {
+    json!({ "TableName": "case", member: value })
+}
+
 /// The code and text of a refusal.
 async fn refusal(target: &InProcess, operation: &str, request: Value) -> (String, String) {
     let (status, body) = target.send(operation, &request).await;
@@ -70,19 +87,22 @@ fn short_states_are_seen_and_refuse_what_the_service_refuses() {
     memory::run(1, |world| async move {
         let target = InProcess::open_with(&world, Arc::new(AllowAll), SHORT).await;
         let not_found = ("ResourceNotFoundException".to_owned(), "Requested resource not found".to_owned());
-        let in_use = |state: &str| {
-            let text = format!("Attempt to change a resource which is still in use: Table is being {state}: case");
+        let in_use = |why: &str| {
+            let text = format!("Attempt to change a resource which is still in use: {why}");
             ("ResourceInUseException".to_owned(), text)
         };
         let created = answer(&target, "CreateTable", create()).await;
         assert_eq!(created["TableDescription"]["TableStatus"], "CREATING");
         assert_eq!(refusal(&target, "PutItem", put()).await, not_found);
         assert_eq!(refusal(&target, "Scan", named()).await, not_found);
-        assert_eq!(refusal(&target, "DeleteTable", named()).await, in_use("created"));
-        assert_eq!(refusal(&target, "UpdateTable", stream_off()).await, in_use("created"));
+        assert_eq!(refusal(&target, "DeleteTable", named()).await, in_use("Table is being created: case"));
+        assert_eq!(refusal(&target, "UpdateTable", stream_off()).await, in_use("Table is being created: case"));
+        assert_eq!(refusal(&target, "CreateTable", create()).await, in_use("Table is being created: case"));
+        assert_eq!(refusal(&target, "TagResource", tag()).await, in_use("Table is being created: case"));
+        assert_eq!(refusal(&target, "PutResourcePolicy", policy()).await, in_use("Table is being created: case"));
+        assert!(settled(&target).await);
         let (code, text) = refusal(&target, "CreateTable", create()).await;
         assert_eq!((code.as_str(), text.as_str()), ("ResourceInUseException", "Table already exists: case"));
-        assert!(settled(&target).await);
 
         let arn = answer(&target, "DescribeTable", named()).await["Table"]["LatestStreamArn"].clone();
         let status = async || {
@@ -94,16 +114,100 @@ fn short_states_are_seen_and_refuse_what_the_service_refuses() {
         assert_eq!(updated["TableDescription"]["TableStatus"], "UPDATING");
         assert_eq!(status().await, "DISABLING");
         answer(&target, "PutItem", put()).await;
-        assert_eq!(refusal(&target, "DeleteTable", named()).await, in_use("updated"));
+        let moving = in_use("Cannot delete table while stream is being enabled/disabled.");
+        assert_eq!(refusal(&target, "DeleteTable", named()).await, moving);
         assert!(settled(&target).await);
         assert_eq!(status().await, "DISABLED");
 
         let deleted = answer(&target, "DeleteTable", named()).await;
         assert_eq!(deleted["TableDescription"]["TableStatus"], "DELETING");
         assert_eq!(refusal(&target, "PutItem", put()).await, not_found);
-        assert_eq!(refusal(&target, "DeleteTable", named()).await, in_use("deleted"));
+        assert_eq!(refusal(&target, "DeleteTable", named()).await, in_use("Table is being deleted: case"));
+        assert_eq!(refusal(&target, "TagResource", tag()).await, in_use("Table is being deleted: case"));
+        assert_eq!(refusal(&target, "PutResourcePolicy", policy()).await, in_use("Table is being deleted: case"));
         assert!(!settled(&target).await, "the table is gone at last");
         assert_eq!(status().await, "DISABLED");
+    });
+}
+
+#[test]
+fn while_throughput_changes_some_things_may_change_too() {
+    memory::run(1, |world| async move {
+        let target = InProcess::open_with(&world, Arc::new(AllowAll), SHORT).await;
+        answer(&target, "CreateTable", create()).await;
+        assert!(settled(&target).await);
+        let units = |units: u32| json!({ "ReadCapacityUnits": units, "WriteCapacityUnits": units });
+        let provisioned =
+            json!({ "TableName": "case", "BillingMode": "PROVISIONED", "ProvisionedThroughput": units(1) });
+        let updated = answer(&target, "UpdateTable", provisioned).await;
+        assert_eq!(updated["TableDescription"]["TableStatus"], "UPDATING");
+
+        let busy = |why: &str| {
+            let text = format!("Attempt to change a resource which is still in use: {why}");
+            ("ResourceInUseException".to_owned(), text)
+        };
+        let more = update("ProvisionedThroughput", units(2));
+        let iops = busy("Table IOPS are currently being updated. Table: case");
+        assert_eq!(refusal(&target, "UpdateTable", more.clone()).await, iops);
+        let stream = busy("Can't enable or disable stream while table IOPS are being updated. Table: case");
+        assert_eq!(refusal(&target, "UpdateTable", stream_off()).await, stream);
+        let limits = update("OnDemandThroughput", json!({ "MaxReadRequestUnits": 5 }));
+        let text = busy("OnDemandThroughput cannot be updated while BillingMode update is in progress");
+        assert_eq!(refusal(&target, "UpdateTable", limits).await, text);
+        let text = busy("Table: case is in the process of being updated.");
+        assert_eq!(refusal(&target, "DeleteTable", named()).await, text);
+
+        for request in [
+            update("WarmThroughput", json!({ "ReadUnitsPerSecond": 13_000 })),
+            update("DeletionProtectionEnabled", json!(true)),
+        ] {
+            let updated = answer(&target, "UpdateTable", request).await;
+            assert_eq!(updated["TableDescription"]["TableStatus"], "UPDATING", "the short state goes on");
+        }
+        answer(&target, "TagResource", tag()).await;
+        answer(&target, "PutResourcePolicy", policy()).await;
+        assert!(settled(&target).await);
+        let table = &answer(&target, "DescribeTable", named()).await["Table"];
+        assert_eq!((&table["DeletionProtectionEnabled"], &table["TableStatus"]), (&json!(true), &json!("ACTIVE")));
+        assert_eq!(table["WarmThroughput"]["ReadUnitsPerSecond"], 13_000);
+        let tags = answer(&target, "ListTagsOfResource", json!({ "ResourceArn": arn() })).await;
+        assert_eq!(tags["Tags"], tag()["Tags"]);
+
+        let limits = update("DeletionProtectionEnabled", json!(false));
+        let updated = answer(&target, "UpdateTable", limits).await;
+        assert_eq!(updated["TableDescription"]["TableStatus"], "ACTIVE", "protection changes at once");
+        assert_eq!(answer(&target, "UpdateTable", more).await["TableDescription"]["TableStatus"], "UPDATING");
+    });
+}
+
+#[test]
+fn policies_of_streams_that_are_gone_are_forgotten() {
+    memory::run(1, |world| async move {
+        let target = InProcess::open(&world, Arc::new(AllowAll)).await;
+        answer(&target, "CreateTable", create()).await;
+        let put = async || {
+            let stream = answer(&target, "DescribeTable", named()).await["Table"]["LatestStreamArn"].clone();
+            let mut request = policy();
+            request["ResourceArn"] = stream.clone();
+            answer(&target, "PutResourcePolicy", request).await;
+            json!({ "ResourceArn": stream })
+        };
+        let kept = || {
+            let catalog = target.log.catalog().expect("open");
+            let scope = headwater_types::Scope::new(memory::ACCOUNT, memory::REGION);
+            let table = catalog.table(&scope, "case").cloned().expect("there");
+            table.recorded.get("StreamResourcePolicies").and_then(Value::as_object).map_or(0, serde_json::Map::len)
+        };
+        let first = put().await;
+        answer(&target, "UpdateTable", stream_off()).await;
+        let on = json!({ "StreamEnabled": true, "StreamViewType": "KEYS_ONLY" });
+        answer(&target, "UpdateTable", update("StreamSpecification", on)).await;
+        put().await;
+        assert_eq!(kept(), 2, "a stream that is off is still there");
+        target.advance(25 * 3_600_000).await;
+        assert_eq!(refusal(&target, "GetResourcePolicy", first).await.0, "ResourceNotFoundException");
+        answer(&target, "DeleteResourcePolicy", put().await).await;
+        assert_eq!(kept(), 1);
     });
 }
 

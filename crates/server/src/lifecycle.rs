@@ -78,7 +78,7 @@ async fn start_on(config: Config, store: embedded::Settings) -> Result<RunningSe
     let log =
         Log::open(store.cell.clone(), runtime.clone(), clock.clone(), settings).await.context("opening the log")?;
     let jobs = Jobs::start(log.clone(), headwater_delivery::Settings::default());
-    let operations = Operations::new(log.clone());
+    let operations = Operations::new(log.clone()).verifying_callers(config.credentials.is_some());
     let services = Services {
         dynamodb: operations.dynamodb(),
         streams: operations.dynamodb_streams(),

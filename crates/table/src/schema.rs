@@ -78,16 +78,17 @@ pub fn key_of(schema: &KeySchema, given: &Item) -> Result<ItemKey, KeyError> {
     key(hash, range)
 }
 
-/// Holds the values that a query compares key attributes with to what a key may be.
+/// Holds the values that a query compares with key attributes to what a key may be, in order of the attributes.
 ///
 /// Errors: `Empty`, `TooLong`; types are held to the schema before.
-pub fn check_queried(schema: &KeySchema, hash: &AttributeValue, range: &[&AttributeValue]) -> Result<(), KeyError> {
-    check_empty(&schema.hash, hash)?;
-    key(hash, None)?;
-    let Some(attribute) = &schema.range else { return Ok(()) };
-    range.iter().try_for_each(|value| {
+pub fn check_queried<'a>(
+    values: impl IntoIterator<Item = (&'a KeyAttribute, &'a AttributeValue)>,
+    range: bool,
+) -> Result<(), KeyError> {
+    values.into_iter().try_for_each(|(attribute, value)| {
         check_empty(attribute, value)?;
-        key(hash, Some(value)).map(drop)
+        let longest = if range { SORT_KEY_BYTES_MAX } else { PARTITION_KEY_BYTES_MAX };
+        if value.size_bytes() > longest { Err(KeyError::TooLong { range }) } else { Ok(()) }
     })
 }
 

@@ -7,9 +7,11 @@
 //! - `{operation, request, answer | includes | error, save?, unordered?, wait?}`: `answer` is compared whole, `includes`
 //!   member by member, `error` is `{code, message?, contains?, members?}`; `save` keeps parts of the answer by JSON pointer;
 //!   `wait` waits until that table and its indexes are ACTIVE (`"gone"`: until the case's table is not there any more),
-//!   and any step but a DescribeTable waits until the table that was changed last is ACTIVE or gone;
+//!   and any step but a DescribeTable waits until the table that was changed last, other than in its indexes, is ACTIVE
+//!   or gone;
 //! - `{records: […], stream?}`: all records of the table's newest stream, in order per item;
-//! - `{advance_ms}` and `{control: "split" | "roll_over"}`.
+//! - `{advance_ms}`: store time passes, and changes of indexes come to their end (an endpoint does only that);
+//! - `{control: "split" | "roll_over"}`.
 //!
 //! In requests `{"$repeat": [text, n]}`, `{"$list": [n, template with $i]}` and `{"$nest": [n, "L", value]}` stand for
 //! what is too long to write. `$table`, `$arn`, `$region`, `$account`, `$host` and saved names are replaced everywhere.

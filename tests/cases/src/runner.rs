@@ -33,12 +33,14 @@ pub struct Run<'t, T> {
     pub judged: BTreeMap<String, usize>,
     /// The table that the last step changed, perhaps still in a short state.
     changed: Option<Value>,
+    /// The table whose indexes a step changed; how they change is looked at by what follows.
+    reindexed: Option<Value>,
 }
 
 impl<'t, T: Target> Run<'t, T> {
     /// A run that has judged nothing yet.
     pub fn new(target: &'t T, names: Names) -> Self {
-        Self { target, names, judged: BTreeMap::new(), changed: None }
+        Self { target, names, judged: BTreeMap::new(), changed: None, reindexed: None }
     }
 
     /// Runs a case; the error names the step.
@@ -63,6 +65,8 @@ impl<'t, T: Target> Run<'t, T> {
         }
         if let Some(ms) = step["advance_ms"].as_u64() {
             self.target.advance(ms).await;
+            self.changed = self.reindexed.take();
+            self.settle().await;
             return Ok(());
         }
         if let Some(verb) = step["control"].as_str() {
@@ -88,7 +92,11 @@ impl<'t, T: Target> Run<'t, T> {
             self.names.insert(name.clone(), value.clone());
         }
         if status == 200 && matches!(operation, "CreateTable" | "UpdateTable" | "DeleteTable") {
-            self.changed = Some(step["request"]["TableName"].clone());
+            let request = &step["request"];
+            let mut updates = request["GlobalSecondaryIndexUpdates"].as_array().into_iter().flatten();
+            let indexes = updates.any(|update| update.get("Update").is_none());
+            let changed = if indexes { &mut self.reindexed } else { &mut self.changed };
+            *changed = Some(request["TableName"].clone());
         }
         match step["wait"].as_str() {
             Some(table) => self.wait(table).await,
@@ -96,12 +104,12 @@ impl<'t, T: Target> Run<'t, T> {
         }
     }
 
-    /// Waits until the table that was changed last is ACTIVE or gone; whether it is, the next answer will tell.
+    /// Waits until the table that was changed last has settled or is gone; whether it has, the next answer will tell.
     async fn settle(&mut self) {
         let Some(table) = self.changed.take() else { return };
         for _ in 0..PAUSES_MAX {
             let (status, answer) = self.send("DescribeTable", &json!({ "TableName": table })).await;
-            if status != 200 || answer.pointer("/Table/TableStatus") == Some(&json!("ACTIVE")) {
+            if status != 200 || active(&answer) {
                 return;
             }
             self.target.pause().await;

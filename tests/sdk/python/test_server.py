@@ -107,6 +107,27 @@ def test_configured_credentials_are_verified(tmp_path, started):
         assert failure.value.response["Error"]["Code"] == code
 
 
+def test_no_resource_policy_is_kept_while_credentials_are_verified(tmp_path, started):
+    file = tmp_path / "credentials.toml"
+    file.write_text('[[credential]]\nkey = "AKIDEXAMPLE"\nsecret = "right/secret+"\naccount = "123456789012"\n')
+    policy = '{"Statement":{"Effect":"Deny","Principal":"*","Action":"dynamodb:*","Resource":"*"},"Version":"2012-10-17"}'
+    for arguments, key, kept in [((), "any", True), (("--credentials", str(file)), "AKIDEXAMPLE", False)]:
+        server = started("--in-memory", *arguments)
+        dynamodb = boto3.client(
+            "dynamodb", endpoint_url=server.endpoint, region_name=REGION,
+            aws_access_key_id=key, aws_secret_access_key="right/secret+",
+        )  # fmt: skip
+        arn = create_table(dynamodb, "guarded")["TableArn"]
+        if kept:
+            revision = dynamodb.put_resource_policy(ResourceArn=arn, Policy=policy)["RevisionId"]
+            assert dynamodb.get_resource_policy(ResourceArn=arn)["RevisionId"] == revision
+        else:
+            with pytest.raises(ClientError, match="does not enforce resource-based policies"):
+                dynamodb.put_resource_policy(ResourceArn=arn, Policy=policy)
+            with pytest.raises(dynamodb.exceptions.PolicyNotFoundException):
+                dynamodb.get_resource_policy(ResourceArn=arn)
+
+
 def test_an_own_address_refuses_the_other_apis(started):
     server = started("--in-memory", "--listen-streams", "127.0.0.1:0")
     streams = server._printed("streams")

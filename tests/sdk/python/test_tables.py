@@ -104,6 +104,34 @@ def test_accounts_and_regions_never_meet(server, dynamodb, name):
             stranger.describe_table(TableName=name)
 
 
+def test_tags_are_set_shown_and_removed(dynamodb, name):
+    arn = create_table(dynamodb, name)["TableArn"]
+    dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": "team", "Value": "a"}, {"Key": "stage", "Value": ""}])
+    dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": "team", "Value": "b"}])
+    pages = dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=arn)
+    tags = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+    assert tags == {"team": "b", "stage": ""}
+    assert dynamodb.describe_table(TableName=name)["Table"]["TableStatus"] == "ACTIVE"
+    dynamodb.untag_resource(ResourceArn=arn, TagKeys=["team", "never"])
+    assert dynamodb.list_tags_of_resource(ResourceArn=arn)["Tags"] == [{"Key": "stage", "Value": ""}]
+    with pytest.raises(ClientError) as failure:
+        dynamodb.tag_resource(ResourceArn=arn + "-gone", Tags=[{"Key": "a", "Value": "b"}])
+    assert code(failure) == "ResourceNotFoundException"
+
+
+def test_what_tools_read_of_a_table_is_answered(dynamodb, name):
+    create_table(dynamodb, name)
+    backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+    assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "DISABLED"
+    assert dynamodb.describe_contributor_insights(TableName=name)["ContributorInsightsStatus"] == "DISABLED"
+    assert dynamodb.describe_kinesis_streaming_destination(TableName=name)["KinesisDataStreamDestinations"] == []
+    assert dynamodb.list_backups(TableName=name)["BackupSummaries"] == []
+    with pytest.raises(dynamodb.exceptions.TableNotFoundException):
+        dynamodb.describe_continuous_backups(TableName="never")
+    with pytest.raises(dynamodb.exceptions.ResourceNotFoundException):
+        dynamodb.describe_table_replica_auto_scaling(TableName=name)
+
+
 def test_limits_and_endpoints(server, dynamodb):
     limits = dynamodb.describe_limits()
     assert limits["AccountMaxReadCapacityUnits"] == 80_000 and limits["TableMaxWriteCapacityUnits"] == 40_000
@@ -113,5 +141,6 @@ def test_limits_and_endpoints(server, dynamodb):
 
 def test_operations_not_built_say_so(dynamodb):
     with pytest.raises(ClientError) as failure:
-        dynamodb.list_global_tables()
+        dynamodb.create_backup(TableName="any", BackupName="backup")
     assert code(failure) == "UnknownOperationException"
+    assert dynamodb.list_global_tables()["GlobalTables"] == []

@@ -47,7 +47,7 @@ struct Entry {
     /// A text that begins with `arn:` is no name: pattern and lengths do not hold for it.
     #[serde(default)]
     or_arn: bool,
-    /// Missing or of a wrong length, the table's name is refused before anything else, in words of its own.
+    /// Missing, the table's name is refused before anything else, in words of its own.
     #[serde(default)]
     table_name: bool,
     /// Hand-written Rust type in `headwater_api`.

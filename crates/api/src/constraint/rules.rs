@@ -27,22 +27,18 @@ fn fit_pattern(shape: &Shape, text: &str) -> bool {
 }
 
 /// The rules that a value breaks.
+///
+/// Order:  pattern before lengths; lengths before pattern where an ARN may stand in the name's place.
+/// Source: kinesalite's validations; for names of tables an answer of the live service quoted in a public web client
+///         (2019): length, then pattern.
 pub fn broken(shape: &Shape, value: &Document<'_>) -> Vec<String> {
-    let mut out = Vec::new();
-    let noun = noun(shape);
+    let mut out = lengths(shape, value);
     if let Document::Text(text) = value
         && let Some(pattern) = shape.pattern
         && !fit_pattern(shape, text)
     {
-        out.push(format!("Member must satisfy regular expression pattern: {}", pattern.text()));
-    }
-    if let Some(size) = measure(shape, value) {
-        if let Some(min) = shape.min.filter(|min| size < f64_of(*min)) {
-            out.push(format!("Member must have {noun} greater than or equal to {min}"));
-        }
-        if let Some(max) = shape.max.filter(|max| size > f64_of(*max)) {
-            out.push(format!("Member must have {noun} less than or equal to {max}"));
-        }
+        let place = if shape.or_arn { out.len() } else { 0 };
+        out.insert(place, format!("Member must satisfy regular expression pattern: {}", pattern.text()));
     }
     if let Document::Text(text) = value
         && !shape.values.is_empty()
@@ -51,6 +47,16 @@ pub fn broken(shape: &Shape, value: &Document<'_>) -> Vec<String> {
         out.push(one_of(shape));
     }
     out
+}
+
+fn lengths(shape: &Shape, value: &Document<'_>) -> Vec<String> {
+    let noun = noun(shape);
+    let Some(size) = measure(shape, value) else { return Vec::new() };
+    let least = shape.min.filter(|min| size < f64_of(*min));
+    let most = shape.max.filter(|max| size > f64_of(*max));
+    let least = least.map(|min| format!("Member must have {noun} greater than or equal to {min}"));
+    let most = most.map(|max| format!("Member must have {noun} less than or equal to {max}"));
+    least.into_iter().chain(most).collect()
 }
 
 /// All rules of a shape, as they stand in brackets for the elements of a list or the keys of a map.

@@ -4,7 +4,7 @@ use crate::decode::Input;
 use crate::document::Document;
 use crate::dynamodb::{
     BatchGetItemInput, BatchWriteItemInput, CreateTableInput, DescribeTableInput, ListTablesInput, PutItemInput,
-    QueryInput, ScanInput, TagResourceInput, TransactWriteItemsInput, UpdateItemInput, UpdateTimeToLiveInput,
+    QueryInput, ScanInput, TransactWriteItemsInput, UpdateItemInput, UpdateTimeToLiveInput,
 };
 use crate::dynamodb_streams::{DescribeStreamInput, GetShardIteratorInput};
 use crate::error::Error;
@@ -183,14 +183,17 @@ fn values_are_shown_as_java_shows_them() {
         "requestItems",
         "Member must have length greater than or equal to 1",
     );
-    let error =
-        refused::<TagResourceInput>(r#"{"ResourceArn":"","Tags":[{"Key":"k","Value":"v"},{"Key":"","Value":"w"}]}"#);
+    let error = refused::<CreateTableInput>(
+        r#"{"TableName":"abc","AttributeDefinitions":[{"AttributeName":"","AttributeType":"S"}],
+            "KeySchema":[{"AttributeName":"k","KeyType":"HASH"},{"AttributeName":"","KeyType":"RANGE"}]}"#,
+    );
     assert_eq!(
         error.message(),
         Some(
-            "2 validation errors detected: Value '' at 'resourceArn' failed to satisfy constraint: Member must have length \
-             greater than or equal to 1; Value '' at 'tags.2.member.key' failed to satisfy constraint: Member must have \
-             length greater than or equal to 1"
+            "2 validation errors detected: Value '' at 'attributeDefinitions.1.member.attributeName' failed to satisfy \
+             constraint: Member must have length greater than or equal to 1; Value '' at \
+             'keySchema.2.member.attributeName' failed to satisfy constraint: Member must have length greater than or \
+             equal to 1"
         )
     );
     // A blob is not shown at all.
@@ -240,11 +243,24 @@ fn violations_come_together_in_the_services_order_and_ten_at_most() {
 fn a_tables_own_name_is_refused_first_and_alone() {
     for (body, text) in [
         (r#"{"KeySchema":[]}"#, "The parameter 'TableName' is required but was not present in the request"),
-        (r#"{"TableName":"ab"}"#, "TableName must be at least 3 characters long and at most 255 characters long"),
-        (r#"{"TableName":""}"#, "TableName must be at least 3 characters long and at most 255 characters long"),
+        (r#"{"TableName":null}"#, "The parameter 'TableName' is required but was not present in the request"),
     ] {
         assert_eq!(refused::<CreateTableInput>(body).message(), Some(text), "{body}");
     }
+    violates::<DescribeTableInput>(
+        r#"{"TableName":"ab"}"#,
+        " 'ab'",
+        "tableName",
+        "Member must have length greater than or equal to 3",
+    );
+    assert_eq!(
+        refused::<DescribeTableInput>(r#"{"TableName":"x!"}"#).message(),
+        Some(
+            "2 validation errors detected: Value 'x!' at 'tableName' failed to satisfy constraint: Member must have \
+             length greater than or equal to 3; Value 'x!' at 'tableName' failed to satisfy constraint: Member must \
+             satisfy regular expression pattern: [a-zA-Z0-9_.-]+"
+        )
+    );
     accepted::<DescribeTableInput>(r#"{"TableName":"arn:aws:dynamodb:us-east-1:000000000000:table/abc"}"#);
     violates::<DescribeTableInput>(
         r#"{"TableName":"a/b"}"#,

@@ -133,7 +133,7 @@ impl Committer {
 fn changed_table(change: &Change) -> Option<TableId> {
     match change {
         Change::Create { .. } | Change::Forget { .. } => None,
-        Change::Update { table } => Some(table.id),
+        Change::Update { table } | Change::Record { table } => Some(table.id),
         Change::EnableStream { table, .. }
         | Change::DisableStream { table }
         | Change::Delete { table }

@@ -176,7 +176,8 @@ impl Definition for Retag {
         let mut table = Box::new((**table).clone());
         let next = Self::count(&table) + 1;
         table.tags.insert("n".into(), next.to_string());
-        Defined::Change(vec![Change::Update { table }])
+        // With the short state and without it, by turns.
+        Defined::Change(vec![if next.is_multiple_of(2) { Change::Record { table } } else { Change::Update { table } }])
     }
 
     fn answer(&mut self, catalog: &Catalog) -> Option<u64> {

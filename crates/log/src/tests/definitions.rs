@@ -136,8 +136,17 @@ fn short_states_are_shown_and_end_also_after_a_kill() {
         assert_eq!((state("t"), stream(&cluster)), (Some(TableState::Active), Some(StreamState::Enabled)));
         cluster.log(0).define(Just(vec![Change::DisableStream { table: id }])).await.expect("off");
         assert_eq!((state("t"), stream(&cluster)), (Some(TableState::Updating), Some(StreamState::Disabling)));
+        let definition = || cluster.log(0).catalog().expect("known").table_by_id(id).cloned().expect("there");
+        let mut tagged = Box::new((*definition()).clone());
+        tagged.tags.insert("a".into(), "b".into());
+        cluster.log(0).define(Just(vec![Change::Record { table: tagged.clone() }])).await.expect("tagged");
+        assert_eq!((state("t"), definition().tags.len()), (Some(TableState::Updating), 1), "a short state stays");
         cluster.restart(0).await;
         assert_eq!((state("t"), stream(&cluster)), (Some(TableState::Active), Some(StreamState::Disabled)));
+        let definition = || cluster.log(0).catalog().expect("known").table_by_id(id).cloned().expect("there");
+        tagged.tags.clear();
+        cluster.log(0).define(Just(vec![Change::Record { table: tagged }])).await.expect("untagged");
+        assert_eq!((state("t"), definition().tags.len()), (Some(TableState::Active), 0), "none begins");
         cluster.log(0).define(Just(vec![Change::Delete { table: id }])).await.expect("deleting");
         assert_eq!(state("t"), Some(TableState::Deleting));
         runtime.sleep(Duration::from_millis(30)).await;

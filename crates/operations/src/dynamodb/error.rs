@@ -1,7 +1,7 @@
 //! From the rooms below to what a client of DynamoDB is told.
 
-use headwater_api::Error;
 use headwater_api::dynamodb::errors;
+use headwater_api::{Call, Error, codes};
 use headwater_catalog::TableState;
 use headwater_table::schema::type_code;
 use headwater_table::{IndexKeyError, IndexKeyFault, KeyError, ReadError, Refusal};
@@ -11,6 +11,12 @@ use super::item::attributes;
 /// ResourceNotFoundException of operations on items.
 pub(crate) fn no_table() -> Error {
     errors::resource_not_found("Requested resource not found")
+}
+
+/// An operation of the service that this version leaves out.
+/// Source: the code is DynamoDB Local's for what it does not do; the text is ours.
+pub(crate) fn unsupported(call: &Call) -> Error {
+    Error::new(codes::UNKNOWN_OPERATION, format!("This server does not support {} yet", call.operation))
 }
 
 /// A change or a look-up of definitions that the log could not do.

@@ -1,17 +1,17 @@
-//! Query and Scan.
+//! Query and Scan, on tables and on indexes.
 
-use bytes::Bytes;
+mod target;
+
 use headwater_api::dynamodb as api;
 use headwater_api::dynamodb::access;
 use headwater_api::{Call, Error};
-use headwater_catalog::TableDefinition;
-use headwater_expression::{Condition, KeyCondition, KeyNames, KeyQuery, Kind, RangeCondition};
-use headwater_table::{capacity, query as page, schema};
-use headwater_types::Item;
-use headwater_types::key::ItemKey;
+use headwater_catalog::KeyAttribute;
+use headwater_expression::{KeyCondition, KeyNames, KeyQuery, Kind};
+use headwater_table::{query as page, schema};
 
-use super::item::{attributes, consumed, keys, lookup, projected_keys, scalar_keys};
-use super::validation::{Parameters, STARTING_KEY};
+use self::target::{Target, Wanted};
+use super::item::attributes;
+use super::validation::Parameters;
 use super::{error, name, validation};
 use crate::service::Operations;
 
@@ -38,29 +38,27 @@ pub(crate) async fn query(
     substitutions.unused().map_err(error::expression)?;
     let count_only = validation::select(input.select, projection.is_some(), input.index_name.is_some())?;
     call.authorize(&access::query(call, &input))?;
-    let table = lookup(service, call, &table_name)?;
-    no_index(input.index_name.as_deref())?;
-    let start_at = start.as_ref().map(|start| start_members(&table, start)).transpose()?;
-    let wanted = key_condition.against(&key_names(&table)).map_err(error::expression)?;
-    let compared = wanted.range.as_ref().map_or_else(Vec::new, RangeCondition::values);
-    schema::check_queried(&table.key_schema, &wanted.hash, &compared).map_err(error::key)?;
+    let consistent = input.consistent_read.unwrap_or(false);
+    let shown = Wanted { select: input.select, projection: projection.as_ref(), consistent };
+    let target = Target::find(service, call, &table_name, input.index_name.as_deref(), &shown)?;
+    let start_at = start.as_ref().map(|start| target.query_start(start)).transpose()?;
+    let wanted = against(key_condition, &target)?;
+    target.check_values(&wanted)?;
     if let Some(start) = &start {
-        start_within(&table, start, &wanted)?;
+        target.start_within(start, &wanted)?;
     }
-    projected_keys(&table, projection.as_ref())?;
-    no_key_in_filter(&table, filter.as_ref())?;
-    let source = page::Source::table(&table);
+    target.scalar_keys(projection.as_ref(), None)?;
+    target.no_key_in_filter(filter.as_ref(), "Filter Expression")?;
     let query = page::Query {
-        hash: vec![wanted.hash],
-        equal: Vec::new(),
+        hash: wanted.hash,
+        equal: wanted.equal,
         range: wanted.range,
         forward: input.scan_index_forward.unwrap_or(true),
-        start: start_at.map(|key| schema::storage_key(table.id, &key)),
+        start: start_at,
         shown: page::Shown { limit: limit(input.limit), filter, projection, count_only },
     };
-    let page = page::query(&service.log, &source, &query).map_err(error::read)?;
-    let units = capacity::read_units(page.bytes_read, input.consistent_read.unwrap_or(false));
-    let consumed_capacity = consumed(input.return_consumed_capacity, &input.table_name, units);
+    let page = page::query(&service.log, &target.source(), &query).map_err(error::read)?;
+    let consumed_capacity = target.consumed(input.return_consumed_capacity, &input.table_name, &page, consistent);
     Ok(api::QueryOutput {
         count: count(page.count),
         scanned_count: count(page.scanned),
@@ -88,17 +86,15 @@ pub(crate) async fn scan(
     substitutions.unused().map_err(error::expression)?;
     let count_only = validation::select(input.select, projection.is_some(), input.index_name.is_some())?;
     call.authorize(&access::scan(call, &input))?;
-    let table = lookup(service, call, &table_name)?;
-    no_index(input.index_name.as_deref())?;
-    let source = page::Source::table(&table);
-    let start = start.as_ref().map(|start| scan_start(&source, start, segment)).transpose()?;
-    projected_keys(&table, projection.as_ref())?;
-    scalar_keys(&table, filter.as_ref())?;
+    let consistent = input.consistent_read.unwrap_or(false);
+    let wanted = Wanted { select: input.select, projection: projection.as_ref(), consistent };
+    let target = Target::find(service, call, &table_name, input.index_name.as_deref(), &wanted)?;
+    let start = start.as_ref().map(|start| target.scan_start(start, segment)).transpose()?;
+    target.scalar_keys(projection.as_ref(), filter.as_ref())?;
     let shown = page::Shown { limit: limit(input.limit), filter, projection, count_only };
     let scan = page::Scan { segment, start, shown };
-    let page = page::scan(&service.log, &source, &scan).map_err(error::read)?;
-    let units = capacity::read_units(page.bytes_read, input.consistent_read.unwrap_or(false));
-    let consumed_capacity = consumed(input.return_consumed_capacity, &input.table_name, units);
+    let page = page::scan(&service.log, &target.source(), &scan).map_err(error::read)?;
+    let consumed_capacity = target.consumed(input.return_consumed_capacity, &input.table_name, &page, consistent);
     Ok(api::ScanOutput {
         count: count(page.count),
         scanned_count: count(page.scanned),
@@ -106,6 +102,16 @@ pub(crate) async fn scan(
         items: (!count_only).then(|| page.items.into_iter().map(attributes).collect()),
         consumed_capacity,
     })
+}
+
+fn names(keys: &[KeyAttribute]) -> Vec<(&str, &str)> {
+    keys.iter().map(|key| (key.name.as_str(), schema::type_code(key.kind))).collect()
+}
+
+/// Holds a key condition to the keys that are queried.
+fn against(condition: KeyCondition, target: &Target) -> Result<KeyQuery, Error> {
+    let (hash, range) = (names(target.hash()), names(target.range()));
+    condition.against(&KeyNames { hash: &hash, range: &range }).map_err(error::expression)
 }
 
 fn query_parameters(input: &api::QueryInput, names: bool, values: bool) -> Result<(), Error> {
@@ -150,76 +156,6 @@ fn scan_parameters(input: &api::ScanInput, names: bool, values: bool) -> Result<
     let instead = ["ProjectionExpression", "FilterExpression", "FilterExpression"];
     let legacy: Vec<_> = legacy.iter().zip(instead).map(|((name, given), instead)| (*name, *given, instead)).collect();
     validation::no_legacy(&legacy)
-}
-
-/// No table has an index.
-fn no_index(index: Option<&str>) -> Result<(), Error> {
-    match index {
-        None => Ok(()),
-        Some(index) => Err(Error::validation(format!("The table does not have the specified index: {index}"))),
-    }
-}
-
-/// The start key has the key's attributes, all and only.
-fn start_members(table: &TableDefinition, start: &Item) -> Result<ItemKey, Error> {
-    if start.0.len() == keys(table).count() && keys(table).all(|key| start.0.contains_key(key)) {
-        return schema::key_of(&table.key_schema, start).map_err(error::key);
-    }
-    Err(Error::validation("The provided starting key is invalid"))
-}
-
-/// The start key lies where the query reads.
-fn start_within(table: &TableDefinition, start: &Item, wanted: &KeyQuery) -> Result<(), Error> {
-    if let (Some(test), Some(range)) = (&wanted.range, &table.key_schema.range)
-        && !start.0.get(&range.name).is_some_and(|value| test.accepts(value))
-    {
-        return Err(Error::validation("The provided starting key does not match the range key predicate"));
-    }
-    if start.0.get(&table.key_schema.hash.name) != Some(&wanted.hash) {
-        return Err(Error::validation(
-            "The provided starting key is outside query boundaries based on provided conditions",
-        ));
-    }
-    Ok(())
-}
-
-fn scan_start(source: &page::Source<'_>, start: &Item, segment: Option<(u32, u32)>) -> Result<Bytes, Error> {
-    let refused = |cause| {
-        let text = error::key(cause);
-        Error::validation(format!("{STARTING_KEY}{}", text.message().unwrap_or_default()))
-    };
-    let key = schema::key_of(&source.table.key_schema, start).map_err(refused)?;
-    let position = schema::storage_key(source.table.id, &key);
-    match segment {
-        Some((segment, total)) if source.segment_of(&position, total) != segment => Err(Error::validation(format!(
-            "{STARTING_KEY}Invalid ExclusiveStartKey. Please use ExclusiveStartKey with correct Segment. TotalSegments: \
-             {total} Segment: {segment}"
-        ))),
-        Some(_) | None => Ok(position),
-    }
-}
-
-fn no_key_in_filter(table: &TableDefinition, filter: Option<&Condition>) -> Result<(), Error> {
-    let Some(filter) = filter else { return Ok(()) };
-    for key in keys(table) {
-        let mut named = false;
-        filter.paths(&mut |path| named |= path.top() == key);
-        if named {
-            return Err(Error::validation(format!(
-                "Filter Expression can only contain non-primary key attributes: Primary key attribute: {key}"
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn key_names(table: &TableDefinition) -> KeyNames<'_> {
-    let code = schema::type_code;
-    let schema = &table.key_schema;
-    KeyNames {
-        hash: (&schema.hash.name, code(schema.hash.kind)),
-        range: schema.range.as_ref().map(|range| (range.name.as_str(), code(range.kind))),
-    }
 }
 
 fn limit(given: Option<i32>) -> Option<usize> {

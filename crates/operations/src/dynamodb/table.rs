@@ -1,26 +1,29 @@
 //! CreateTable, DescribeTable, ListTables, DeleteTable, DescribeLimits, DescribeEndpoints.
 
 pub(crate) mod description;
+mod index_description;
+mod index_updates;
 mod indexes;
+mod recorded;
 pub(crate) mod update;
 mod validation;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use headwater_api::dynamodb as api;
 use headwater_api::dynamodb::{access, errors};
 use headwater_api::{Call, Error};
 use headwater_catalog::{
-    AttributeDefinition, BillingMode, KeyAttribute, KeyKind, KeySchema, Snapshot, StreamView, TableDefinition,
-    TableState, Throughput,
+    AttributeDefinition, BillingMode, IndexDefinition, IndexState, KeyAttribute, KeyKind, KeySchema, Snapshot,
+    StreamView, TableDefinition, TableState, Throughput,
 };
-use headwater_log::{Change, Defined, Definition, TableSize};
+use headwater_log::{Change, Defined, Definition};
 use headwater_types::{Millis, Scope};
-use serde_json::json;
 
-use self::description::{Answer, describe};
-use super::{error, name};
+use self::description::{Answer, Sizes, describe};
+pub(crate) use self::validation::invalid;
+use super::policy::Document;
+use super::{error, name, policy, tags};
 use crate::service::Operations;
 
 /// Largest page of ListTables. Source: "ListTables", DynamoDB API reference.
@@ -43,12 +46,13 @@ pub(crate) async fn create(
 ) -> Result<api::CreateTableOutput, Error> {
     let table_name = name::table(call, &input.table_name)?;
     validation::create(&input)?;
+    let policy = policy::of_new(service, input.resource_policy.as_deref())?;
     call.authorize(&access::create_table(call, &input))?;
     let stream = input.stream_specification.as_ref().and_then(|stream| stream.stream_view_type).map(view);
     let table = definition(name::scope(call), table_name, input)?;
-    let created = service.log.define(Create { table, stream }).await.map_err(error::defining)??;
+    let created = service.log.define(Create { table, stream, policy }).await.map_err(error::defining)??;
     let catalog = service.log.catalog().map_err(error::defining)?;
-    let description = describe(&created, &catalog, &TableSize::default(), Answer::Changed);
+    let description = describe(&created, &catalog, &Sizes::default(), Answer::Changed);
     Ok(api::CreateTableOutput { table_description: Some(description) })
 }
 
@@ -62,8 +66,8 @@ pub(crate) async fn describe_table(
     call.authorize(&access::describe_table(call, &input))?;
     let catalog = service.log.catalog().map_err(error::defining)?;
     let table = catalog.table(&name::scope(call), &table_name).ok_or_else(|| not_found(&table_name))?;
-    let size = size(service, table);
-    Ok(api::DescribeTableOutput { table: Some(describe(table, &catalog, &size, Answer::Described)) })
+    let sizes = sizes(service, table);
+    Ok(api::DescribeTableOutput { table: Some(describe(table, &catalog, &sizes, Answer::Described)) })
 }
 
 /// ListTables: names in lexical order.
@@ -92,10 +96,10 @@ pub(crate) async fn delete(
     call.authorize(&access::delete_table(call, &input))?;
     let scope = name::scope(call);
     let catalog = service.log.catalog().map_err(error::defining)?;
-    let size = catalog.table(&scope, &table_name).map(|table| size(service, table)).unwrap_or_default();
+    let sizes = catalog.table(&scope, &table_name).map(|table| sizes(service, table)).unwrap_or_default();
     let delete = Delete { scope, name: table_name, deleted: None };
     let table = service.log.define(delete).await.map_err(error::defining)??;
-    let description = describe(&table, &catalog, &size, Answer::Deleted);
+    let description = describe(&table, &catalog, &sizes, Answer::Deleted);
     Ok(api::DeleteTableOutput { table_description: Some(description) })
 }
 
@@ -128,23 +132,47 @@ pub(crate) fn not_found(table: &str) -> Error {
     errors::resource_not_found(format!("Requested resource not found: Table: {table} not found"))
 }
 
-/// Refuses to change or delete a table that is in a short state.
-pub(crate) fn busy(table: &TableDefinition) -> Result<(), Error> {
-    let state = match table.state {
-        TableState::Active => return Ok(()),
-        TableState::Creating => "created",
-        TableState::Updating => "updated",
-        TableState::Deleting => "deleted",
-    };
-    Err(errors::resource_in_use(format!(
-        "Attempt to change a resource which is still in use: Table is being {state}: {}",
-        table.name
-    )))
+/// ResourceInUseException of operations on definitions.
+pub(crate) fn in_use(why: &str) -> Error {
+    errors::resource_in_use(format!("Attempt to change a resource which is still in use: {why}"))
 }
 
-/// Items and bytes; a table that is dropped meanwhile has none.
-pub(crate) fn size(service: &Operations, table: &TableDefinition) -> TableSize {
-    service.log.size(table.id).unwrap_or_default()
+/// Whether a stream of the table is being switched on or off.
+fn stream_moves(catalog: &Snapshot, table: &TableDefinition) -> bool {
+    let streams = catalog.streams(&table.scope, Some(&table.name), None);
+    streams.filter(|stream| stream.table == table.id).any(|stream| stream.state.end() != stream.state)
+}
+
+/// Refuses to delete a table that is in a short state.
+/// Source: observations of the service in AWS Controllers for Kubernetes (DynamoDB quirks, October 2026: DDB-TABLE-001,
+/// DDB-TABLE-002, DDB-TABLE-008, DDB-TABLE-063).
+fn undeletable(catalog: &Snapshot, table: &TableDefinition) -> Result<(), Error> {
+    let name = &table.name;
+    let of_indexes = |index: &IndexDefinition| index.state != IndexState::Active;
+    Err(in_use(&match table.state {
+        TableState::Active | TableState::Updating if table.indexes.iter().any(of_indexes) => {
+            "Cannot delete table while indexes are being created, updated, or deleted.".to_owned()
+        }
+        TableState::Active => return Ok(()),
+        TableState::Creating => format!("Table is being created: {name}"),
+        TableState::Deleting => format!("Table is being deleted: {name}"),
+        TableState::Updating if stream_moves(catalog, table) => {
+            "Cannot delete table while stream is being enabled/disabled.".to_owned()
+        }
+        TableState::Updating => format!("Table: {name} is in the process of being updated."),
+    }))
+}
+
+/// Items and bytes of a table and its indexes; a table that is dropped meanwhile has none.
+pub(crate) fn sizes(service: &Operations, table: &TableDefinition) -> Sizes {
+    let of_index = |index: &IndexDefinition| {
+        let size = headwater_table::index::size(&service.log, table.id, index.id).unwrap_or_default();
+        (index.id, size)
+    };
+    Sizes {
+        table: service.log.size(table.id).unwrap_or_default(),
+        indexes: table.indexes.iter().map(of_index).collect(),
+    }
 }
 
 /// What a stream's records show, from the request.
@@ -155,25 +183,6 @@ pub(crate) fn view(view: api::StreamViewType) -> StreamView {
         api::StreamViewType::OldImage => StreamView::OldImage,
         api::StreamViewType::NewAndOldImages => StreamView::NewAndOldImages,
     }
-}
-
-/// Members that are shown again and change nothing.
-pub(crate) fn recorded_warm(warm: &api::WarmThroughput) -> serde_json::Value {
-    json!({ "ReadUnitsPerSecond": warm.read_units_per_second, "WriteUnitsPerSecond": warm.write_units_per_second })
-}
-
-/// Members that are shown again and change nothing.
-pub(crate) fn recorded_on_demand(limits: &api::OnDemandThroughput) -> serde_json::Value {
-    json!({
-        "MaxReadRequestUnits": limits.max_read_request_units,
-        "MaxWriteRequestUnits": limits.max_write_request_units,
-    })
-}
-
-/// Members that are shown again and change nothing; `None` for the encryption that every table has.
-pub(crate) fn recorded_encryption(encryption: &api::SSESpecification) -> Option<serde_json::Value> {
-    let on = encryption.enabled.unwrap_or(false);
-    on.then(|| json!({ "Enabled": true, "KMSMasterKeyId": encryption.kms_master_key_id }))
 }
 
 /// The checked request as a definition.
@@ -188,28 +197,27 @@ fn definition(scope: Scope, table_name: String, input: api::CreateTableInput) ->
     let hash = key(0).ok_or_else(|| Error::internal("CreateTable: a key without definition passed the checks"))?;
     let schema = KeySchema { hash, range: key(1) };
     let mut table = TableDefinition::new(scope, table_name, schema);
+    table.indexes = indexes::defined_all(
+        input.local_secondary_indexes.as_deref().unwrap_or_default(),
+        input.global_secondary_indexes.as_deref().unwrap_or_default(),
+        &attributes,
+    )?;
     if let Some(throughput) = &input.provisioned_throughput {
         table.billing = BillingMode::Provisioned;
         table.throughput =
             Throughput { read_units: throughput.read_capacity_units, write_units: throughput.write_capacity_units };
     }
-    table.class = input.table_class.map(|class| class.as_str().to_owned());
     table.deletion_protection = input.deletion_protection_enabled.unwrap_or(false);
-    table.tags = input.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect();
-    let recorded = [
-        (description::ENCRYPTION, input.sse_specification.as_ref().and_then(recorded_encryption)),
-        (description::ON_DEMAND, input.on_demand_throughput.as_ref().map(recorded_on_demand)),
-        (description::WARM, input.warm_throughput.as_ref().map(recorded_warm)),
-    ];
-    table.recorded = recorded
-        .into_iter()
-        .filter_map(|(member, value)| Some((member.to_owned(), value?)))
-        .collect::<BTreeMap<_, _>>();
+    table.tags = tags::checked(input.tags.as_deref().unwrap_or_default())?;
+    recorded::encryption_of_new(&mut table, input.sse_specification.as_ref());
+    recorded::on_demand(&mut table, input.on_demand_throughput.as_ref());
+    recorded::warm_of_new(&mut table, input.warm_throughput.as_ref())?;
+    table.class = input.table_class;
     table.attributes = attributes;
     Ok(table)
 }
 
-fn attribute(given: api::AttributeDefinition) -> AttributeDefinition {
+pub(crate) fn attribute(given: api::AttributeDefinition) -> AttributeDefinition {
     let kind = match given.attribute_type {
         api::ScalarAttributeType::S => KeyKind::S,
         api::ScalarAttributeType::N => KeyKind::N,
@@ -221,16 +229,26 @@ fn attribute(given: api::AttributeDefinition) -> AttributeDefinition {
 struct Create {
     table: TableDefinition,
     stream: Option<StreamView>,
+    policy: Option<Document>,
 }
 
 impl Definition for Create {
     type Answer = Changed;
 
     fn decide(&mut self, catalog: &Snapshot, now: Millis) -> Defined<Changed> {
-        if catalog.table(&self.table.scope, &self.table.name).is_some() {
-            return Defined::Answer(Err(errors::resource_in_use(format!("Table already exists: {}", self.table.name))));
+        match catalog.table(&self.table.scope, &self.table.name) {
+            None => {}
+            Some(table) if table.state == TableState::Creating => {
+                return Defined::Answer(Err(in_use(&format!("Table is being created: {}", table.name))));
+            }
+            Some(table) => {
+                return Defined::Answer(Err(errors::resource_in_use(format!("Table already exists: {}", table.name))));
+            }
         }
         let mut table = self.table.clone();
+        if let Some(policy) = &self.policy {
+            policy::keep(&mut table, policy, now);
+        }
         table.billing_changed = (table.billing == BillingMode::PayPerRequest).then_some(now);
         Defined::Change(vec![Change::Create { table: Box::new(table), stream: self.stream }])
     }
@@ -254,7 +272,7 @@ impl Definition for Delete {
         let Some(table) = catalog.table(&self.scope, &self.name) else {
             return Defined::Answer(Err(not_found(&self.name)));
         };
-        if let Err(refusal) = busy(table) {
+        if let Err(refusal) = undeletable(catalog, table) {
             return Defined::Answer(Err(refusal));
         }
         if table.deletion_protection {

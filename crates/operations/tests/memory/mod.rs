@@ -8,6 +8,7 @@ use headwater_api::{
     Api, Authorizer, Call, Caller, Document, Error, Principal, Reply, Transport, dynamodb, dynamodb_streams, json,
 };
 use headwater_cases::Target;
+use headwater_delivery::Jobs;
 use headwater_log::Log;
 use headwater_operations::Operations;
 use headwater_storage::memory::{Faults, Model, Node, Settings};
@@ -37,6 +38,7 @@ pub struct InProcess {
     pub operations: Operations,
     pub cell: Arc<Node>,
     pub log: Arc<Log>,
+    jobs: Arc<Jobs>,
     runtime: Runtime,
     clock: Clock,
     authorizer: Arc<dyn Authorizer>,
@@ -57,8 +59,10 @@ impl InProcess {
         let settings = headwater_log::Settings { background: false, short_states, ..defaults };
         let log = Log::open(cell.clone(), runtime.clone(), clock.clone(), settings).await;
         let log = log.expect("an empty store opens");
+        let settings = headwater_delivery::Settings { background: false, ..headwater_delivery::Settings::default() };
+        let jobs = Jobs::start(log.clone(), settings);
         let operations = Operations::new(log.clone());
-        Self { operations, cell, log, runtime, clock, authorizer }
+        Self { operations, cell, log, jobs, runtime, clock, authorizer }
     }
 
     /// One call, from JSON to the answer that could encode itself.
@@ -82,6 +86,10 @@ impl InProcess {
             Reply::Empty => Ok(b"{}".to_vec()),
             Reply::Events(_) => panic!("{operation} pushes events"),
         }
+    }
+
+    async fn finish_jobs(&self) {
+        while self.jobs.pass().await.expect("jobs go on") {}
     }
 
     fn caller(&self, api: Api, operation: &'static str) -> Caller {
@@ -112,11 +120,13 @@ impl Target for InProcess {
 
     async fn pause(&self) {
         self.runtime.sleep(Duration::from_millis(20)).await;
+        self.finish_jobs().await;
     }
 
     async fn advance(&self, ms: u64) {
         self.clock.advance(Duration::from_millis(ms));
         self.log.retain().await.expect("retention passes");
+        self.finish_jobs().await;
     }
 
     async fn control(&self, verb: &str, table: &str) -> Result<(), String> {

@@ -882,7 +882,7 @@ pub struct CreateTableInput {
     pub stream_specification: Option<StreamSpecification>,
     pub sse_specification: Option<SSESpecification>,
     pub tags: Option<Vec<Tag>>,
-    pub table_class: Option<TableClass>,
+    pub table_class: Option<String>,
     pub deletion_protection_enabled: Option<bool>,
     pub warm_throughput: Option<WarmThroughput>,
     pub resource_policy: Option<String>,
@@ -4281,14 +4281,14 @@ impl Encode for TableWarmThroughputDescription {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tag {
-    pub key: String,
-    pub value: String,
+    pub key: Option<String>,
+    pub value: Option<String>,
 }
 
 impl Decode for Tag {
     fn decode(document: Document<'_>) -> Result<Self, Error> {
         let mut m = Members::of(document)?;
-        Ok(Self { key: m.required("Key")?, value: m.required("Value")? })
+        Ok(Self { key: m.optional("Key")?, value: m.optional("Value")? })
     }
 }
 
@@ -4848,7 +4848,7 @@ pub struct UpdateTableInput {
     pub stream_specification: Option<StreamSpecification>,
     pub sse_specification: Option<SSESpecification>,
     pub replica_updates: Option<Vec<ReplicationGroupUpdate>>,
-    pub table_class: Option<TableClass>,
+    pub table_class: Option<String>,
     pub deletion_protection_enabled: Option<bool>,
     pub multi_region_consistency: Option<MultiRegionConsistency>,
     pub global_table_witness_updates: Option<Vec<GlobalTableWitnessGroupUpdate>>,

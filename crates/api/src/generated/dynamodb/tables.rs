@@ -314,7 +314,7 @@ pub static CREATE_TABLE_INPUT: Shape = Shape::new(
         Member::optional("StreamSpecification", &STREAM_SPECIFICATION),
         Member::optional("SSESpecification", &SSE_SPECIFICATION),
         Member::optional("Tags", &TAG_LIST),
-        Member::optional("TableClass", &TABLE_CLASS),
+        Member::optional("TableClass", &CREATE_TABLE_INPUT_TABLE_CLASS),
         Member::optional("DeletionProtectionEnabled", &DELETION_PROTECTION_ENABLED),
         Member::optional("WarmThroughput", &WARM_THROUGHPUT),
         Member::optional("ResourcePolicy", &RESOURCE_POLICY),
@@ -325,7 +325,11 @@ pub static CREATE_TABLE_INPUT: Shape = Shape::new(
 )
 .constrained();
 
+pub static CREATE_TABLE_INPUT_TABLE_CLASS: Shape = Shape::new("CreateTableInputTableClass", Kind::String);
+
 pub static CREATE_TABLE_INPUT_TABLE_NAME: Shape = Shape::new("CreateTableInputTableName", Kind::String)
+    .min(3)
+    .max(255)
     .pattern({
         static P: Pattern = Pattern::new("[a-zA-Z0-9_.-]+");
         &P
@@ -429,6 +433,8 @@ pub static DELETE_TABLE_INPUT: Shape =
         .constrained();
 
 pub static DELETE_TABLE_INPUT_TABLE_NAME: Shape = Shape::new("DeleteTableInputTableName", Kind::String)
+    .min(3)
+    .max(255)
     .pattern({
         static P: Pattern = Pattern::new("[a-zA-Z0-9_.-]+");
         &P
@@ -489,6 +495,8 @@ pub static DESCRIBE_TABLE_INPUT: Shape = Shape::new(
 .constrained();
 
 pub static DESCRIBE_TABLE_INPUT_TABLE_NAME: Shape = Shape::new("DescribeTableInputTableName", Kind::String)
+    .min(3)
+    .max(255)
     .pattern({
         static P: Pattern = Pattern::new("[a-zA-Z0-9_.-]+");
         &P
@@ -1399,13 +1407,12 @@ pub static TABLE_NAME_OR_ARN_TABLE_ARN: Shape = Shape::new("TableNameOrArnTableA
 
 pub static TAG: Shape = Shape::new(
     "Tag",
-    Kind::Structure(&[Member::required("Key", &TAG_KEY_STRING), Member::required("Value", &TAG_VALUE_STRING)]),
-)
-.constrained();
+    Kind::Structure(&[Member::optional("Key", &TAG_KEY_STRING), Member::optional("Value", &TAG_VALUE_STRING)]),
+);
 
 pub static TAG_KEY_LIST: Shape = Shape::new("TagKeyList", Kind::List(&TAG_KEY_STRING)).constrained();
 
-pub static TAG_KEY_STRING: Shape = Shape::new("TagKeyString", Kind::String).min(1).max(128).constrained();
+pub static TAG_KEY_STRING: Shape = Shape::new("TagKeyString", Kind::String);
 
 pub static TAG_LIST: Shape = Shape::new("TagList", Kind::List(&TAG)).constrained();
 
@@ -1415,7 +1422,7 @@ pub static TAG_RESOURCE_INPUT: Shape = Shape::new(
 )
 .constrained();
 
-pub static TAG_VALUE_STRING: Shape = Shape::new("TagValueString", Kind::String).min(0).max(256).constrained();
+pub static TAG_VALUE_STRING: Shape = Shape::new("TagValueString", Kind::String);
 
 pub static TIME_RANGE_LOWER_BOUND: Shape = Shape::new("TimeRangeLowerBound", Kind::Timestamp);
 
@@ -1619,7 +1626,7 @@ pub static UPDATE_TABLE_INPUT: Shape = Shape::new(
         Member::optional("StreamSpecification", &STREAM_SPECIFICATION),
         Member::optional("SSESpecification", &SSE_SPECIFICATION),
         Member::optional("ReplicaUpdates", &REPLICATION_GROUP_UPDATE_LIST),
-        Member::optional("TableClass", &TABLE_CLASS),
+        Member::optional("TableClass", &UPDATE_TABLE_INPUT_TABLE_CLASS),
         Member::optional("DeletionProtectionEnabled", &DELETION_PROTECTION_ENABLED),
         Member::optional("MultiRegionConsistency", &MULTI_REGION_CONSISTENCY),
         Member::optional("GlobalTableWitnessUpdates", &GLOBAL_TABLE_WITNESS_GROUP_UPDATE_LIST),
@@ -1630,7 +1637,11 @@ pub static UPDATE_TABLE_INPUT: Shape = Shape::new(
 )
 .constrained();
 
+pub static UPDATE_TABLE_INPUT_TABLE_CLASS: Shape = Shape::new("UpdateTableInputTableClass", Kind::String);
+
 pub static UPDATE_TABLE_INPUT_TABLE_NAME: Shape = Shape::new("UpdateTableInputTableName", Kind::String)
+    .min(3)
+    .max(255)
     .pattern({
         static P: Pattern = Pattern::new("[a-zA-Z0-9_.-]+");
         &P

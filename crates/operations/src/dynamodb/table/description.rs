@@ -1,11 +1,17 @@
 //! A table's definition as clients see it.
 
+use std::collections::BTreeMap;
+
 use headwater_api::Instant;
 use headwater_api::dynamodb as api;
-use headwater_catalog::{BillingMode, KeyKind, KeySchema, Snapshot, StreamView, TableDefinition, TableState};
+use headwater_catalog::{
+    BillingMode, KeyKind, KeySchema, Snapshot, StreamView, TableDefinition, TableState, Throughput,
+};
 use headwater_log::TableSize;
 use headwater_types::Millis;
 use serde_json::Value;
+
+use super::index_description;
 
 /// Member of `TableDefinition::recorded`: what UpdateTable or CreateTable said of encryption.
 pub(crate) const ENCRYPTION: &str = "SSESpecification";
@@ -31,13 +37,21 @@ pub(crate) enum Answer {
     Deleted,
 }
 
+/// How much a table and its indexes hold.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sizes {
+    pub table: TableSize,
+    /// By the number of the index.
+    pub indexes: BTreeMap<u32, TableSize>,
+}
+
 /// Describes a table for an answer.
 ///
 /// Source: LocalStack's AWS snapshots of test_dynamodb (members per operation).
 pub(crate) fn describe(
     table: &TableDefinition,
     catalog: &Snapshot,
-    size: &TableSize,
+    sizes: &Sizes,
     answer: Answer,
 ) -> api::TableDescription {
     let whole = answer != Answer::Deleted;
@@ -49,8 +63,8 @@ pub(crate) fn describe(
         table_status: Some(if whole { status(table.state) } else { api::TableStatus::Deleting }),
         creation_date_time: whole.then(|| Instant::from(table.created)),
         provisioned_throughput: Some(throughput(table)),
-        table_size_bytes: Some(size.bytes),
-        item_count: Some(size.items),
+        table_size_bytes: Some(sizes.table.bytes),
+        item_count: Some(sizes.table.items),
         table_arn: Some(table.arn().to_string()),
         table_id: Some(table.table_uuid.clone()),
         billing_mode_summary: billing(table, answer),
@@ -58,11 +72,13 @@ pub(crate) fn describe(
             .map(|view| api::StreamSpecification { stream_enabled: true, stream_view_type: Some(view) }),
         latest_stream_label: table.latest_stream_label.clone(),
         latest_stream_arn: table.latest_stream_arn().map(|arn| arn.to_string()),
+        local_secondary_indexes: whole.then(|| index_description::local(table, sizes)).flatten(),
+        global_secondary_indexes: whole.then(|| index_description::global(table, sizes, answer)).flatten(),
         sse_description: encryption(table),
         table_class_summary: class(table),
         deletion_protection_enabled: Some(table.deletion_protection),
         on_demand_throughput: on_demand(table),
-        warm_throughput: (answer == Answer::Described).then(|| warm(table)),
+        warm_throughput: shows_warm(table, answer).then(|| warm(table)),
         ..api::TableDescription::default()
     }
 }
@@ -127,18 +143,22 @@ fn billing(table: &TableDefinition, answer: Answer) -> Option<api::BillingModeSu
 }
 
 fn encryption(table: &TableDefinition) -> Option<api::SSEDescription> {
-    let recorded = table.recorded.get(ENCRYPTION)?;
-    let key = recorded.get("KMSMasterKeyId").and_then(Value::as_str);
-    let arn = key.map(|key| match key.strip_prefix("alias/") {
-        _ if key.starts_with("arn:") => key.to_owned(),
-        Some(_) => format!("arn:aws:kms:{}:{}:{key}", table.scope.region, table.scope.account),
-        None => format!("arn:aws:kms:{}:{}:key/{key}", table.scope.region, table.scope.account),
-    });
+    table.recorded.get(ENCRYPTION)?;
     Some(api::SSEDescription {
         status: Some(api::SSEStatus::Enabled),
         sse_type: Some(api::SSEType::Kms),
-        kms_master_key_arn: arn,
+        kms_master_key_arn: encryption_key(table),
         inaccessible_encryption_date_time: None,
+    })
+}
+
+/// ARN of the key that a table's encryption names.
+pub(crate) fn encryption_key(table: &TableDefinition) -> Option<String> {
+    let key = table.recorded.get(ENCRYPTION)?.get("KMSMasterKeyId")?.as_str()?;
+    Some(match key.strip_prefix("alias/") {
+        _ if key.starts_with("arn:") => key.to_owned(),
+        Some(_) => format!("arn:aws:kms:{}:{}:{key}", table.scope.region, table.scope.account),
+        None => format!("arn:aws:kms:{}:{}:key/{key}", table.scope.region, table.scope.account),
     })
 }
 
@@ -152,22 +172,51 @@ fn class(table: &TableDefinition) -> Option<api::TableClassSummary> {
 }
 
 fn on_demand(table: &TableDefinition) -> Option<api::OnDemandThroughput> {
-    let recorded = table.recorded.get(ON_DEMAND)?;
+    recorded_limits(&table.recorded)
+}
+
+/// Greatest request units of a table or an index, as they were given.
+pub(super) fn recorded_limits(recorded: &BTreeMap<String, Value>) -> Option<api::OnDemandThroughput> {
+    let recorded = recorded.get(ON_DEMAND)?;
     Some(api::OnDemandThroughput {
         max_read_request_units: recorded.get("MaxReadRequestUnits").and_then(Value::as_i64),
         max_write_request_units: recorded.get("MaxWriteRequestUnits").and_then(Value::as_i64),
     })
 }
 
+/// DescribeTable always shows it, an answer to a change only where it was asked for.
+fn shows_warm(table: &TableDefinition, answer: Answer) -> bool {
+    match answer {
+        Answer::Described => true,
+        Answer::Changed => table.recorded.contains_key(WARM),
+        Answer::Deleted => false,
+    }
+}
+
 fn warm(table: &TableDefinition) -> api::TableWarmThroughputDescription {
-    let (read, write) = match table.billing {
-        BillingMode::PayPerRequest => WARM_ON_DEMAND,
-        BillingMode::Provisioned => (table.throughput.read_units, table.throughput.write_units),
-    };
-    let asked = |member: &str| table.recorded.get(WARM).and_then(|warm| warm.get(member)).and_then(Value::as_i64);
+    let (read, write) = warm_units(table);
     api::TableWarmThroughputDescription {
-        read_units_per_second: Some(asked("ReadUnitsPerSecond").unwrap_or(0).max(read)),
-        write_units_per_second: Some(asked("WriteUnitsPerSecond").unwrap_or(0).max(write)),
+        read_units_per_second: Some(read),
+        write_units_per_second: Some(write),
         status: Some(api::TableStatus::Active),
     }
+}
+
+/// What a table is warm for: (read, write) units per second.
+pub(crate) fn warm_units(table: &TableDefinition) -> (i64, i64) {
+    ready_for(table.billing, table.throughput, &table.recorded)
+}
+
+/// Units that a table or an index is ready for: what it is paid for, or more if that was asked for.
+pub(super) fn ready_for(
+    billing: BillingMode,
+    throughput: Throughput,
+    recorded: &BTreeMap<String, Value>,
+) -> (i64, i64) {
+    let (read, write) = match billing {
+        BillingMode::PayPerRequest => WARM_ON_DEMAND,
+        BillingMode::Provisioned => (throughput.read_units, throughput.write_units),
+    };
+    let asked = |member: &str| recorded.get(WARM).and_then(|warm| warm.get(member)).and_then(Value::as_i64);
+    (asked("ReadUnitsPerSecond").unwrap_or(0).max(read), asked("WriteUnitsPerSecond").unwrap_or(0).max(write))
 }

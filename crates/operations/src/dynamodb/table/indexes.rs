@@ -1,5 +1,4 @@
-//! What is checked of secondary indexes, all of it, so that only a request that the service would accept hears that this
-//! server has none yet.
+//! What is checked of secondary indexes, and their definitions as a request gives them.
 //!
 //! Source: texts and order as observed by dynalite's tests (createTable, updateTable) and by the DynamoDB quirks of AWS
 //! Controllers for Kubernetes (October 2026).
@@ -9,21 +8,29 @@ use std::collections::BTreeSet;
 use headwater_api::Error;
 use headwater_api::dynamodb::{
     AttributeDefinition, BillingMode, CreateTableInput, GlobalSecondaryIndex, GlobalSecondaryIndexUpdate,
-    KeySchemaElement, KeyType, LocalSecondaryIndex, Projection, ProjectionType,
+    KeySchemaElement, KeyType, LocalSecondaryIndex, OnDemandThroughput, Projection, ProjectionType,
+    ProvisionedThroughput, WarmThroughput,
 };
+use headwater_catalog::{
+    AttributeDefinition as Attribute, IndexDefinition, IndexKind, KeyAttribute, Projected, Throughput,
+};
+use serde_json::json;
 
+use super::description::{ON_DEMAND, WARM};
 use super::validation::{bounds, defined, invalid, names, order};
 
 /// Source: "Service quotas", DynamoDB developer guide.
-const GLOBAL_INDEXES_MAX: usize = 20;
+pub(super) const GLOBAL_INDEXES_MAX: usize = 20;
 /// Source: "Service quotas", DynamoDB developer guide.
 const LOCAL_INDEXES_MAX: usize = 5;
+/// Names in NonKeyAttributes of all indexes of a table together. Source: "Service quotas", DynamoDB developer guide.
+const PROJECTED_MAX: usize = 100;
 /// Key attributes of one kind in a global index. Source: "Multi-attribute keys", DynamoDB developer guide.
 const INDEX_KEYS_MAX: usize = 4;
 
 /// Checks the indexes of a new table.
 ///
-/// Errors: ValidationException, the first rule that is broken; ours for indexes that break none.
+/// Errors: ValidationException, the first rule that is broken.
 pub(super) fn create(
     input: &CreateTableInput,
     definitions: &[AttributeDefinition],
@@ -57,10 +64,98 @@ pub(super) fn create(
             names(used)
         ));
     }
-    Err(Error::validation(
-        "This server does not have secondary indexes yet: create the table without GlobalSecondaryIndexes and \
-         LocalSecondaryIndexes",
-    ))
+    let local = local.iter().flatten().map(|index| &index.projection);
+    let global = global.iter().flatten().map(|index| &index.projection);
+    projected_in_all(
+        local.chain(global).map(|projection| projection.non_key_attributes.as_ref().map_or(0, Vec::len)).sum(),
+    )
+}
+
+/// Names in NonKeyAttributes of all indexes of a table together. Text unverified.
+pub(super) fn projected_in_all(names: usize) -> Result<(), Error> {
+    if names > PROJECTED_MAX {
+        return invalid(format!(
+            "Number of NonKeyAttributes of all indexes exceeds the per-table limit of {PROJECTED_MAX}"
+        ));
+    }
+    Ok(())
+}
+
+/// The indexes of a checked request.
+pub(super) fn defined_all(
+    local: &[LocalSecondaryIndex],
+    global: &[GlobalSecondaryIndex],
+    attributes: &[Attribute],
+) -> Result<Vec<IndexDefinition>, Error> {
+    let mut indexes = Vec::with_capacity(local.len() + global.len());
+    for index in local {
+        indexes.push(definition(
+            &index.index_name,
+            IndexKind::Local,
+            &index.key_schema,
+            &index.projection,
+            attributes,
+        )?);
+    }
+    for index in global {
+        let (keys, projection) = (&index.key_schema, &index.projection);
+        let mut made = definition(&index.index_name, IndexKind::Global, keys, projection, attributes)?;
+        settings(&mut made, &index.provisioned_throughput, &index.on_demand_throughput, &index.warm_throughput);
+        indexes.push(made);
+    }
+    Ok(indexes)
+}
+
+/// An index as a request defines it.
+pub(super) fn definition(
+    name: &str,
+    kind: IndexKind,
+    keys: &[KeySchemaElement],
+    projection: &Projection,
+    attributes: &[Attribute],
+) -> Result<IndexDefinition, Error> {
+    let (mut hash, mut range) = (Vec::new(), Vec::new());
+    for key in keys {
+        let attribute = attributes.iter().find(|attribute| attribute.name == key.attribute_name);
+        let attribute =
+            attribute.ok_or_else(|| Error::internal("an index key without definition passed the checks"))?;
+        let part = KeyAttribute { name: attribute.name.clone(), kind: attribute.kind };
+        if key.key_type == KeyType::Hash { hash.push(part) } else { range.push(part) }
+    }
+    let mut index = IndexDefinition::new(name, kind, hash, range);
+    index.projected = match projection.projection_type {
+        Some(ProjectionType::KeysOnly) => Projected::KeysOnly,
+        Some(ProjectionType::Include) => Projected::Include(projection.non_key_attributes.clone().unwrap_or_default()),
+        Some(ProjectionType::All) | None => Projected::All,
+    };
+    Ok(index)
+}
+
+/// Takes over what a request says of an index's throughput; what is absent stays.
+pub(super) fn settings(
+    index: &mut IndexDefinition,
+    throughput: &Option<ProvisionedThroughput>,
+    on_demand: &Option<OnDemandThroughput>,
+    warm: &Option<WarmThroughput>,
+) {
+    if let Some(given) = throughput {
+        index.throughput =
+            Throughput { read_units: given.read_capacity_units, write_units: given.write_capacity_units };
+    }
+    if let Some(limits) = on_demand {
+        let kept = json!({
+            "MaxReadRequestUnits": limits.max_read_request_units,
+            "MaxWriteRequestUnits": limits.max_write_request_units,
+        });
+        index.recorded.insert(ON_DEMAND.to_owned(), kept);
+    }
+    if let Some(warm) = warm {
+        let kept = json!({
+            "ReadUnitsPerSecond": warm.read_units_per_second,
+            "WriteUnitsPerSecond": warm.write_units_per_second,
+        });
+        index.recorded.insert(WARM.to_owned(), kept);
+    }
 }
 
 /// Checks the form of a table's index changes.
@@ -165,7 +260,7 @@ fn global_indexes<'i>(
 
 /// A global index may have several key attributes of each kind.
 /// Source: "Multi-attribute keys", DynamoDB developer guide (November 2025).
-fn global_order(keys: &[KeySchemaElement]) -> Result<(), Error> {
+pub(super) fn global_order(keys: &[KeySchemaElement]) -> Result<(), Error> {
     let hashes = keys.iter().filter(|key| key.key_type == KeyType::Hash).count();
     if hashes < 2 && keys.len() < 3 {
         return order(keys);
@@ -185,7 +280,7 @@ fn global_order(keys: &[KeySchemaElement]) -> Result<(), Error> {
     Ok(())
 }
 
-fn projection(projection: &Projection) -> Result<(), Error> {
+pub(super) fn projection(projection: &Projection) -> Result<(), Error> {
     let attributes = projection.non_key_attributes.as_deref();
     match (projection.projection_type, attributes) {
         (None, _) => invalid("Unknown ProjectionType: null"),

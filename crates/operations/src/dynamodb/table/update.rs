@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use headwater_api::dynamodb as api;
-use headwater_api::dynamodb::{access, errors};
+use headwater_api::dynamodb::access;
 use headwater_api::{Call, Error};
-use headwater_catalog::{BillingMode, Snapshot, TableDefinition, Throughput};
+use headwater_catalog::{BillingMode, Snapshot, TableDefinition, TableState, Throughput};
 use headwater_log::{Change, Defined, Definition};
 use headwater_types::{Millis, Scope};
-use serde_json::json;
 
-use super::description::{Answer, CLASS_CHANGED, ENCRYPTION, ON_DEMAND, WARM, describe};
-use super::validation::{self, invalid};
-use super::{busy, not_found, recorded_encryption, recorded_on_demand, recorded_warm, size, view};
+use super::description::{Answer, describe, warm_units};
+use super::index_updates;
+use super::validation::{self, invalid, on_demand_given, warm_given};
+use super::{in_use, not_found, recorded, sizes, stream_moves, view};
 use crate::dynamodb::{error, name};
 use crate::service::Operations;
 
@@ -31,7 +31,7 @@ pub(crate) async fn update(
     let update = Update { scope: name::scope(call), name: table_name, input };
     let table = service.log.define(update).await.map_err(error::defining)??;
     let catalog = service.log.catalog().map_err(error::defining)?;
-    let description = describe(&table, &catalog, &size(service, &table), Answer::Changed);
+    let description = describe(&table, &catalog, &sizes(service, &table), Answer::Changed);
     Ok(api::UpdateTableOutput { table_description: Some(description) })
 }
 
@@ -48,6 +48,9 @@ impl Definition for Update {
         let Some(table) = catalog.table(&self.scope, &self.name) else {
             return Defined::Answer(Err(not_found(&self.name)));
         };
+        if let Err(refusal) = admitted(&self.input, table, stream_moves(catalog, table)) {
+            return Defined::Answer(Err(refusal));
+        }
         match changes(&self.input, table, now) {
             Err(refusal) => Defined::Answer(Err(refusal)),
             Ok(changes) if changes.is_empty() => Defined::Answer(Ok(table.clone())),
@@ -60,44 +63,59 @@ impl Definition for Update {
     }
 }
 
+/// Whether the request may change a table that is in a short state: protection and warm throughput may, while it is updated.
+/// Source: observations of the service in AWS Controllers for Kubernetes (DynamoDB quirks, October 2026: DDB-TABLE-001,
+/// DDB-TABLE-002, DDB-TABLE-369, DDB-TABLE-370).
+fn admitted(input: &api::UpdateTableInput, table: &TableDefinition, stream_moves: bool) -> Result<(), Error> {
+    let name = &table.name;
+    let why = match table.state {
+        TableState::Active => return Ok(()),
+        TableState::Updating if input.deletion_protection_enabled.is_some() || warm_given(input).is_some() => {
+            return Ok(());
+        }
+        TableState::Creating => format!("Table is being created: {name}"),
+        TableState::Deleting => format!("Table is being deleted: {name}"),
+        TableState::Updating if stream_moves => format!("Table: {name} is in the process of being updated."),
+        TableState::Updating if input.billing_mode.is_some() || input.provisioned_throughput.is_some() => {
+            format!("Table IOPS are currently being updated. Table: {name}")
+        }
+        TableState::Updating if input.stream_specification.is_some() => {
+            format!("Can't enable or disable stream while table IOPS are being updated. Table: {name}")
+        }
+        TableState::Updating if on_demand_given(input).is_some() => {
+            "OnDemandThroughput cannot be updated while BillingMode update is in progress".to_owned()
+        }
+        TableState::Updating => format!("Table: {name} is in the process of being updated."),
+    };
+    Err(in_use(&why))
+}
+
 /// What the request changes of this table; nothing when it asks for what already is.
 fn changes(input: &api::UpdateTableInput, table: &TableDefinition, now: Millis) -> Result<Vec<Change>, Error> {
-    busy(table)?;
-    indexes(input)?;
     let mut updated = table.clone();
     billing(input, &mut updated, now)?;
-    if let Some(class) = input.table_class {
-        record_class(&mut updated, class, now);
-    }
+    recorded::stay_warm(&mut updated, warm_units(table));
+    recorded::class(&mut updated, input.table_class.as_deref(), now);
     if let Some(protection) = input.deletion_protection_enabled {
         updated.deletion_protection = protection;
     }
-    let provisioned = updated.billing == BillingMode::Provisioned;
-    validation::on_demand(input.on_demand_throughput.as_ref(), provisioned)?;
-    if let Some(limits) = &input.on_demand_throughput {
-        updated.recorded.insert(ON_DEMAND.to_owned(), recorded_on_demand(limits));
-    }
-    if let Some(warm) = &input.warm_throughput {
-        updated.recorded.insert(WARM.to_owned(), recorded_warm(warm));
-    }
-    encryption(input, &mut updated)?;
+    recorded::on_demand_form(input.on_demand_throughput.as_ref(), updated.billing, false)?;
+    recorded::on_demand(&mut updated, input.on_demand_throughput.as_ref());
+    recorded::warm(&mut updated, input.warm_throughput.as_ref())?;
+    recorded::encryption(&mut updated, input.sse_specification.as_ref())?;
     let mut changes = Vec::new();
+    let updated_billing = updated.clone();
     if updated != *table {
-        changes.push(Change::Update { table: Box::new(updated) });
+        // The rest is done at once, and the table is never seen UPDATING for it.
+        let takes_time =
+            (updated.billing, updated.throughput, &updated.class) != (table.billing, table.throughput, &table.class);
+        let table = Box::new(updated);
+        changes.push(if takes_time { Change::Update { table } } else { Change::Record { table } });
     }
+    changes.extend(index_updates::billing(input, table, &updated_billing)?);
+    changes.extend(index_updates::changes(input, &updated_billing, now)?);
     changes.extend(stream(input, table)?);
     Ok(changes)
-}
-
-fn indexes(input: &api::UpdateTableInput) -> Result<(), Error> {
-    match input.global_secondary_index_updates.as_deref().unwrap_or_default() {
-        [] => Ok(()),
-        updates if updates.iter().any(|update| update.create.is_some()) => Err(Error::validation(
-            "This server does not have secondary indexes yet: GlobalSecondaryIndexUpdates cannot create one",
-        )),
-        // No table has an index.
-        _ => Err(errors::resource_not_found("Requested resource not found")),
-    }
 }
 
 fn billing(input: &api::UpdateTableInput, table: &mut TableDefinition, now: Millis) -> Result<(), Error> {
@@ -146,7 +164,7 @@ fn throughput(table: &mut TableDefinition, wanted: Throughput, now: Millis) -> R
         table.throughput_increased = Some(now);
     }
     if wanted.read_units < current.read_units || wanted.write_units < current.write_units {
-        let today = |at: Millis| at.0.div_euclid(DAY_MS) == now.0.div_euclid(DAY_MS);
+        let today = |at: Millis| same_day(at, now);
         let before = if table.throughput_decreased.is_some_and(today) { table.throughput_decreases_today } else { 0 };
         table.throughput_decreases_today = before + 1;
         table.throughput_decreased = Some(now);
@@ -155,26 +173,9 @@ fn throughput(table: &mut TableDefinition, wanted: Throughput, now: Millis) -> R
     Ok(())
 }
 
-fn record_class(table: &mut TableDefinition, class: api::TableClass, now: Millis) {
-    let standard = api::TableClass::Standard.as_str();
-    if table.class.as_deref().unwrap_or(standard) != class.as_str() {
-        table.class = Some(class.as_str().to_owned());
-        table.recorded.insert(CLASS_CHANGED.to_owned(), json!(now.0));
-    }
-}
-
-fn encryption(input: &api::UpdateTableInput, table: &mut TableDefinition) -> Result<(), Error> {
-    let Some(wanted) = &input.sse_specification else { return Ok(()) };
-    match recorded_encryption(wanted) {
-        Some(recorded) => {
-            table.recorded.insert(ENCRYPTION.to_owned(), recorded);
-        }
-        None if table.recorded.contains_key(ENCRYPTION) => {
-            table.recorded.remove(ENCRYPTION);
-        }
-        None => return invalid("Table is already encrypted by default"),
-    }
-    Ok(())
+/// Whether two moments lie on one day (UTC).
+pub(super) fn same_day(a: Millis, b: Millis) -> bool {
+    a.0.div_euclid(DAY_MS) == b.0.div_euclid(DAY_MS)
 }
 
 fn stream(input: &api::UpdateTableInput, table: &TableDefinition) -> Result<Option<Change>, Error> {

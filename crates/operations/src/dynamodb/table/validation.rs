@@ -8,15 +8,14 @@ use std::collections::BTreeSet;
 use headwater_api::Error;
 use headwater_api::dynamodb::{
     AttributeDefinition, BillingMode, CreateTableInput, KeySchemaElement, KeyType, OnDemandThroughput,
-    ProvisionedThroughput, StreamSpecification, Tag, UpdateTableInput,
+    ProvisionedThroughput, StreamSpecification, UpdateTableInput, WarmThroughput,
 };
 
-use super::indexes;
+use super::{indexes, recorded};
+use crate::dynamodb::tags;
 
 /// Beyond it the service calls a number of units out of bounds. Source: observed by dynalite's tests (createTable).
 const UNITS_MAX: i64 = 1_000_000_000_000;
-/// Source: "Tagging restrictions in DynamoDB", DynamoDB developer guide.
-const TAGS_MAX: usize = 50;
 
 /// Everything CreateTable checks before it looks for the table.
 ///
@@ -27,8 +26,14 @@ pub(crate) fn create(input: &CreateTableInput) -> Result<(), Error> {
     key_schema(definitions, keys)?;
     indexes::create(input, definitions, keys)?;
     stream_of_new(input.stream_specification.as_ref())?;
-    on_demand(input.on_demand_throughput.as_ref(), input.billing_mode != Some(BillingMode::PayPerRequest))?;
-    tags(input.tags.as_deref().unwrap_or_default())?;
+    let billing = match input.billing_mode {
+        Some(BillingMode::PayPerRequest) => headwater_catalog::BillingMode::PayPerRequest,
+        Some(BillingMode::Provisioned) | None => headwater_catalog::BillingMode::Provisioned,
+    };
+    recorded::on_demand_form(input.on_demand_throughput.as_ref(), billing, true)?;
+    recorded::encryption_form(input.sse_specification.as_ref())?;
+    recorded::class_form(input.table_class.as_deref())?;
+    tags::checked(input.tags.as_deref().unwrap_or_default())?;
     created_unsupported(input)
 }
 
@@ -48,6 +53,8 @@ pub(crate) fn update(input: &UpdateTableInput) -> Result<(), Error> {
     }
     bounds(input.provisioned_throughput.as_ref())?;
     indexes::update(input.global_secondary_index_updates.as_deref().unwrap_or_default())?;
+    recorded::class_form(input.table_class.as_deref())?;
+    recorded::encryption_form(input.sse_specification.as_ref())?;
     alone(input)?;
     if let Some(stream) = &input.stream_specification {
         match (stream.stream_enabled, stream.stream_view_type) {
@@ -66,29 +73,18 @@ pub(crate) fn invalid<T>(detail: impl std::fmt::Display) -> Result<T, Error> {
     Err(Error::validation(format!("One or more parameter values were invalid: {detail}")))
 }
 
-/// Maximum request units only make sense where requests are paid for.
-pub(crate) fn on_demand(limits: Option<&OnDemandThroughput>, provisioned: bool) -> Result<(), Error> {
-    let Some(limits) = limits else { return Ok(()) };
-    let members = [
-        ("MaxReadRequestUnits", limits.max_read_request_units),
-        ("MaxWriteRequestUnits", limits.max_write_request_units),
-    ];
-    for (member, units) in members {
-        match units {
-            Some(_) if provisioned => {
-                return invalid(format!(
-                    "{member} for OnDemandThroughput cannot be specified when the table BillingMode is PROVISIONED"
-                ));
-            }
-            Some(units) if units < 1 && units != -1 => {
-                return invalid(format!(
-                    "Requested {member} for OnDemandThroughput for table is outside of valid range"
-                ));
-            }
-            Some(_) | None => {}
-        }
-    }
-    Ok(())
+/// Greatest request units, when any are given: the service takes a structure without members for nothing.
+pub(super) fn on_demand_given(input: &UpdateTableInput) -> Option<&OnDemandThroughput> {
+    let given = |limits: &&OnDemandThroughput| {
+        limits.max_read_request_units.is_some() || limits.max_write_request_units.is_some()
+    };
+    input.on_demand_throughput.as_ref().filter(given)
+}
+
+/// Warm throughput, when any is given.
+pub(super) fn warm_given(input: &UpdateTableInput) -> Option<&WarmThroughput> {
+    let given = |warm: &&WarmThroughput| warm.read_units_per_second.is_some() || warm.write_units_per_second.is_some();
+    input.warm_throughput.as_ref().filter(given)
 }
 
 /// The newest model leaves both optional, for replicas; a table of its own needs them.
@@ -193,28 +189,9 @@ fn stream_of_new(stream: Option<&StreamSpecification>) -> Result<(), Error> {
     }
 }
 
-fn tags(tags: &[Tag]) -> Result<(), Error> {
-    let mut keys = BTreeSet::new();
-    for Tag { key, .. } in tags {
-        if key.starts_with("aws:") {
-            return Err(Error::validation(format!("Tag Key cannot be prefixed with aws:, Key: {key}")));
-        }
-        if !keys.insert(key) {
-            return Err(Error::validation(format!(
-                "Duplicate Tag Keys provided as input: Duplicate Tag Key found {key}"
-            )));
-        }
-    }
-    if tags.len() > TAGS_MAX {
-        return Err(Error::validation("Number of Tags exceed the current limit for the provided ResourceArn"));
-    }
-    Ok(())
-}
-
 /// Members that would change what the table does, and that this server cannot do: never accepted silently.
 fn created_unsupported(input: &CreateTableInput) -> Result<(), Error> {
     unsupported(&[
-        ("ResourcePolicy", input.resource_policy.is_some()),
         ("GlobalTableSourceArn", input.global_table_source_arn.is_some()),
         ("GlobalTableSettingsReplicationMode", input.global_table_settings_replication_mode.is_some()),
     ])
@@ -247,16 +224,20 @@ fn nothing_to_update(input: &UpdateTableInput) -> bool {
         && input.global_table_witness_updates.is_none()
         && input.global_table_settings_replication_mode.is_none()
         && input.deletion_protection_enabled.is_none()
-        && input.on_demand_throughput.is_none()
-        && input.warm_throughput.is_none()
+        && on_demand_given(input).is_none()
+        && warm_given(input).is_none()
         && input.table_class.is_none()
 }
 
-/// Changes that the service takes one at a time.
+/// Changes that the service takes one at a time; only a switch to pay by use goes with a stream or with request units.
+/// Source: observations of the service in AWS Controllers for Kubernetes (DynamoDB quirks, October 2026: DDB-TABLE-433).
 fn alone(input: &UpdateTableInput) -> Result<(), Error> {
-    let iops = input.provisioned_throughput.is_some() || input.billing_mode.is_some();
+    let iops = input.provisioned_throughput.is_some() || input.billing_mode == Some(BillingMode::Provisioned);
+    let billing = iops || input.billing_mode.is_some();
     let stream = input.stream_specification.is_some();
-    let index = input.global_secondary_index_updates.as_ref().is_some_and(|updates| !updates.is_empty());
+    let updates = input.global_secondary_index_updates.as_deref().unwrap_or_default();
+    let index = !updates.is_empty();
+    let made_or_ended = updates.iter().any(|update| update.create.is_some() || update.delete.is_some());
     let changes = [
         (
             "Server-Side Encryption modification must be the only operation in the request",
@@ -267,11 +248,11 @@ fn alone(input: &UpdateTableInput) -> Result<(), Error> {
             "DeletionProtection modification must be the only operation in the request",
             input.deletion_protection_enabled.is_some(),
         ),
-        ("WarmThroughput must be the only operation in the request", input.warm_throughput.is_some()),
+        ("WarmThroughput must be the only operation in the request", warm_given(input).is_some()),
     ];
-    let on_demand = input.on_demand_throughput.is_some();
+    let on_demand = on_demand_given(input).is_some();
     let given = changes.iter().filter(|(_, given)| *given).count();
-    let others = usize::from(iops) + usize::from(stream) + usize::from(index) + usize::from(on_demand);
+    let others = usize::from(billing) + usize::from(stream) + usize::from(index) + usize::from(on_demand);
     if let Some((text, _)) = changes.iter().find(|(_, given)| *given)
         && given + others > 1
     {
@@ -283,6 +264,9 @@ fn alone(input: &UpdateTableInput) -> Result<(), Error> {
     }
     if stream && iops {
         return invalid("You cannot modify stream status while updating table IOPS");
+    }
+    if made_or_ended && iops {
+        return invalid("You cannot create or delete index while updating table IOPS");
     }
     if index && stream {
         return invalid("You cannot create or delete index while changing stream status");
