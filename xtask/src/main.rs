@@ -6,6 +6,7 @@ mod cases;
 mod ci;
 mod codegen;
 mod demo;
+mod fuzz;
 mod process;
 mod python;
 mod sim;
@@ -44,6 +45,12 @@ enum Command {
     Codegen(codegen::Options),
     /// Shows the main job on real data in a minute: writers, a stream reader, a killed server.
     Demo,
+    /// Sends the server what is nearly right, for `--seconds N` from `--seed S` on; `--planted` looks for planted faults.
+    Fuzz {
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Counts allocations, file calls and bytes per operation; fails over a limit.
     Guard,
     /// Runs the seeded simulator; arguments go to it (`--seeds N`, `--mode`, `--start`, `--planted`).
@@ -64,6 +71,7 @@ fn main() -> anyhow::Result<()> {
         Command::Ci => ci::run(&root),
         Command::Codegen(options) => codegen::run(&options),
         Command::Demo => demo::run(&root),
+        Command::Fuzz { arguments } => fuzz::run(&root, &arguments),
         Command::Guard => bench::guard(&root),
         Command::Sim { arguments } => sim::run(&root, &arguments),
         Command::Tidy => tidy::run(&root),

@@ -3,7 +3,7 @@
 //! A case file is a JSON list of `{name, source, requires?, setup?, steps}`. `source` says where the service's answer is
 //! known from, or `unverified`. `setup` names tables of `fixtures/tables.json`. `requires` says where it makes sense:
 //! `headwater` (a documented difference, or timing of ours), `empty` (no other tables), `control` (moves time or shards).
-//! A step is one of
+//! A step may have a `requires` of its own, and is left out elsewhere. It is one of
 //! - `{operation, request, answer | includes | error, save?, unordered?, wait?}`: `answer` is compared whole, `includes`
 //!   member by member, `error` is `{code, message?, contains?, members?}`; `save` keeps parts of the answer by JSON pointer;
 //!   `wait` waits until that table and its indexes are ACTIVE (`"gone"`: until the case's table is not there any more),

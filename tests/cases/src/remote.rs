@@ -227,6 +227,10 @@ impl Target for Remote<'_> {
         last
     }
 
+    fn offers(&self, requirement: &str) -> bool {
+        requirement == "headwater" && self.endpoint.headwater
+    }
+
     async fn pause(&self) {
         tokio::time::sleep(self.endpoint.pause).await;
     }

@@ -118,6 +118,10 @@ impl Target for InProcess {
         }
     }
 
+    fn offers(&self, _requirement: &str) -> bool {
+        true
+    }
+
     async fn pause(&self) {
         self.runtime.sleep(Duration::from_millis(20)).await;
         self.finish_jobs().await;
