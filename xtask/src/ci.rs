@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::{bench, cases, process, python, tidy};
+use crate::{bench, cases, golang, node, process, python, tidy};
 
 /// Toolchains that the tests need; a missing one is an error, never a skip.
 const TOOLCHAINS: &[(&str, &[&str])] = &[
@@ -39,7 +39,7 @@ pub fn run(root: &Path) -> Result<()> {
     lanes.lane("toolchains", toolchains)?;
     lanes.lane("format", |root| cargo(root, &["fmt", "--all", "--check"]))?;
     // The Python environment comes from the network while the compiler works.
-    let environment = lanes.beside("python environment", |root, _| python::environment(root).map(drop));
+    let environment = lanes.beside("SDK environments", environments);
     lanes.lane("tidy", tidy::run)?;
     lanes.lane("codegen is current", codegen_current)?;
     lanes.lane("clippy", |root| {
@@ -47,7 +47,7 @@ pub fn run(root: &Path) -> Result<()> {
     })?;
     lanes.lane("build tests", |root| cargo(root, &["test", "--workspace", "--locked", "--no-run"]))?;
     lanes.join(environment)?;
-    let sdk = lanes.beside("python SDK, CLI, real data", python_sdk);
+    let sdk = lanes.beside("SDKs, mappers, CLI, real data", sdks);
     let tests = lanes.lane("tests", |root| cargo(root, &["test", "--workspace", "--locked"]));
     let simulated = tests.and_then(|()| lanes.lane("simulation", simulation));
     lanes.join(sdk)?;
@@ -80,6 +80,8 @@ impl Lanes {
         let log = root.join("target").join(format!("lane-{}.log", name.replace([' ', ','], "-")));
         let shown = log.clone();
         let handle = thread::spawn(move || {
+            // What an earlier run has left is not this one's.
+            drop(std::fs::remove_file(&log));
             let start = Instant::now();
             let result = work(&root, &log);
             (result, start.elapsed().as_secs_f64() / 60.0)
@@ -133,12 +135,23 @@ fn built(root: &Path) -> Result<PathBuf> {
 }
 
 fn logged(command: &mut Command, log: &Path) -> Result<()> {
-    let file = File::create(log).with_context(|| log.display().to_string())?;
+    let file = File::options().create(true).append(true).open(log).with_context(|| log.display().to_string())?;
     process::run(command.stderr(file.try_clone()?).stdout(file))
 }
 
-fn python_sdk(root: &Path, log: &Path) -> Result<()> {
-    logged(&mut python::command(root, &built(root)?, &["-m", "pytest"])?, log)
+/// What the SDKs' tests need from their registries.
+fn environments(root: &Path, _log: &Path) -> Result<()> {
+    python::environment(root)?;
+    node::environment(root)?;
+    golang::prepare(root)
+}
+
+/// The SDKs' suites, one after the other: the simulation runs beside them on the other core.
+fn sdks(root: &Path, log: &Path) -> Result<()> {
+    let server = built(root)?;
+    logged(&mut node::tests(root, &server)?, log)?;
+    logged(&mut golang::tests(root, &server), log)?;
+    logged(&mut python::command(root, &server, &["-m", "pytest"])?, log)
 }
 
 fn simulation(root: &Path) -> Result<()> {

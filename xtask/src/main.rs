@@ -7,6 +7,8 @@ mod ci;
 mod codegen;
 mod demo;
 mod fuzz;
+mod golang;
+mod node;
 mod process;
 mod python;
 mod sim;

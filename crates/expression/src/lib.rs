@@ -10,6 +10,7 @@ pub mod bind;
 pub mod condition;
 pub mod error;
 pub mod key_condition;
+pub mod legacy;
 mod lexer;
 pub mod operand;
 mod parser;

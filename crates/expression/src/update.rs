@@ -18,6 +18,8 @@ const KIND: Kind = Kind::Update;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Update {
     actions: Vec<Action>,
+    /// Made of legacy parameters: a value of a wrong type is refused in other words.
+    legacy: bool,
 }
 
 /// One action of an update.
@@ -89,12 +91,21 @@ impl Update {
                 RawAction::Delete(_, operand) => Action::Delete(path, member(operand, substitutions)),
             })
         });
-        Ok(Self { actions: actions.collect::<Result<_, Error>>()? })
+        Ok(Self { actions: actions.collect::<Result<_, Error>>()?, legacy: false })
     }
 
     /// An update made of actions whose paths lie apart.
     pub fn of(actions: Vec<Action>) -> Self {
-        Self { actions }
+        Self { actions, legacy: false }
+    }
+
+    /// An update made of legacy actions.
+    pub(crate) fn of_legacy(actions: Vec<Action>) -> Self {
+        Self { actions, legacy: true }
+    }
+
+    pub(crate) fn is_legacy(&self) -> bool {
+        self.legacy
     }
 
     /// The actions.

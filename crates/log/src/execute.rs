@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_storage::keyspace::token_head;
 use headwater_types::TableId;
+use headwater_types::limits::PLAN_BYTES_MAX;
 
 use crate::command::{Command, Decision, Effect, Touch, ValueChange, View};
 use crate::completion::{Completion, End};
@@ -28,15 +29,27 @@ enum Try<A> {
 }
 
 /// What was read for a command.
-struct Read {
-    tables: Vec<(TableId, Arc<TableView>)>,
+pub(crate) struct Read {
+    pub tables: Vec<(TableId, Arc<TableView>)>,
     /// Index into `tables`, per touch; none for a token.
-    table_of: Vec<Option<usize>>,
+    pub table_of: Vec<Option<usize>>,
     /// Versions of tokens' heads, per touch; zero for other keys.
-    versions: Vec<u64>,
-    values: Vec<Option<Bytes>>,
+    pub versions: Vec<u64>,
+    pub values: Vec<Option<Bytes>>,
     /// Plans whose values were read.
-    waits: Vec<Arc<Completion>>,
+    pub waits: Vec<Arc<Completion>>,
+}
+
+impl Read {
+    /// The tables that a plan on these values is held to.
+    pub fn planned_tables(&self) -> Vec<PlannedTable> {
+        let planned = |(table, view): &(TableId, Arc<TableView>)| PlannedTable {
+            table: *table,
+            view: view.view,
+            version: view.definition.version,
+        };
+        self.tables.iter().map(planned).collect()
+    }
 }
 
 impl Log {
@@ -98,25 +111,32 @@ impl Shared {
         };
         let keys_bytes: usize = touches.iter().map(|touch| touch.key.len() + 128).sum();
         let size_bytes = keys_bytes + effects.iter().map(size_bytes).sum::<usize>();
-        if size_bytes > self.settings.queue_bytes_max {
+        if size_bytes > PLAN_BYTES_MAX {
             return Err(Error::TooLarge { bytes: size_bytes });
         }
+        #[cfg(feature = "planted-bugs")]
+        if let Some(parts) = crate::planted::parts(self.settings.planted, touches, &effects) {
+            return match self.commit_apart(touches, read, effects, parts, place).await? {
+                Some(numbers) => Ok(Try::Done(command.finish(answer, &numbers))),
+                None => Ok(Try::TakenBack),
+            };
+        }
+        let compared_only = effects.is_empty();
         let completion = Arc::new(Completion::default());
         let planned = self.publish(touches, &read, effects, &completion);
-        let tables = read.tables.iter().map(|(table, view)| PlannedTable {
-            table: *table,
-            view: view.view,
-            version: view.definition.version,
-        });
         self.queue.push(Entry::Plan(Planned {
-            tables: tables.collect(),
+            tables: read.planned_tables(),
             touches: planned,
             size_bytes,
             completion: completion.clone(),
             _place: place,
         }));
-        drop((locked, read));
+        let waits = if compared_only { read.waits } else { Vec::new() };
+        drop(locked);
         match completion.wait().await {
+            // Heads as expected do not say whose plan moved them there: a token's may have been another node's, for which
+            // that of the plan read here was fenced. Plans that write need no such look: the views of their tables tell.
+            End::Committed if compared_only => wait_for(&waits, answer).await,
             End::Committed => Ok(Try::Done(command.finish(answer, &completion.numbers()))),
             End::TakenBack => Ok(Try::TakenBack),
             End::Full => Err(Error::Full),
@@ -186,7 +206,7 @@ impl Shared {
     }
 
     /// Shows the changed values to later planners.
-    fn publish(
+    pub(crate) fn publish(
         &self,
         touches: &[Touch],
         read: &Read,

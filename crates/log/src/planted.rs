@@ -3,9 +3,85 @@
 //! [`PlantedBug::NumberBeforeCommit`]: the rival pattern of drawing a number from a counter, then committing. A record's
 //! place in the log is its drawn number, kept behind its payload; two commits can overtake each other, so a reader at the
 //! tail passes a number that appears only later.
+//!
+//! [`PlantedBug::TornTransaction`] and [`PlantedBug::TokenApart`]: a plan is cut in parts, each committed after the other.
 
 #[cfg(feature = "planted-bugs")]
+pub(crate) use apart::*;
+#[cfg(feature = "planted-bugs")]
 pub(crate) use numbers::*;
+
+#[cfg(feature = "planted-bugs")]
+mod apart {
+    use std::sync::Arc;
+
+    use headwater_types::SequenceNumber;
+    use tokio::sync::OwnedSemaphorePermit;
+
+    use crate::command::{Effect, Touch, ValueChange};
+    use crate::completion::{Completion, End};
+    use crate::error::Error;
+    use crate::execute::Read;
+    use crate::open::Shared;
+    use crate::queue::{Entry, Planned};
+    use crate::settings::PlantedBug;
+
+    /// The touches of each part, in the order in which the parts are committed.
+    pub(crate) fn parts(bug: Option<PlantedBug>, touches: &[Touch], effects: &[Effect]) -> Option<Vec<Vec<usize>>> {
+        let writes = |at: &usize| effects.get(*at).is_some_and(|effect| effect.value != ValueChange::Unchanged);
+        let written: Vec<usize> = (0..touches.len()).filter(writes).collect();
+        match bug? {
+            PlantedBug::TornTransaction if written.len() > 1 => Some(written.into_iter().map(|at| vec![at]).collect()),
+            PlantedBug::TokenApart => {
+                let (items, tokens): (Vec<usize>, Vec<usize>) =
+                    written.into_iter().partition(|at| touches.get(*at).is_some_and(|touch| touch.table.is_some()));
+                (!tokens.is_empty() && !items.is_empty()).then(|| vec![items, tokens])
+            }
+            PlantedBug::TornTransaction | PlantedBug::NumberBeforeCommit => None,
+        }
+    }
+
+    impl Shared {
+        /// Commits the parts of a plan one after the other; the records' numbers, or none if a part was taken back.
+        pub(crate) async fn commit_apart(
+            &self,
+            touches: &[Touch],
+            read: Read,
+            mut effects: Vec<Effect>,
+            parts: Vec<Vec<usize>>,
+            mut place: OwnedSemaphorePermit,
+        ) -> Result<Option<Vec<SequenceNumber>>, Error> {
+            let mut numbers = Vec::new();
+            for part in parts {
+                let own: Vec<Touch> = part.iter().filter_map(|at| touches.get(*at).cloned()).collect();
+                let of_part = Read {
+                    tables: read.tables.clone(),
+                    table_of: part.iter().filter_map(|at| read.table_of.get(*at).copied()).collect(),
+                    versions: part.iter().filter_map(|at| read.versions.get(*at).copied()).collect(),
+                    values: Vec::new(),
+                    waits: Vec::new(),
+                };
+                let done = part.iter().filter_map(|at| effects.get_mut(*at).map(std::mem::take)).collect();
+                let completion = Arc::new(Completion::default());
+                let planned = self.publish(&own, &of_part, done, &completion);
+                self.queue.push(Entry::Plan(Planned {
+                    tables: of_part.planned_tables(),
+                    touches: planned,
+                    size_bytes: 0,
+                    completion: completion.clone(),
+                    _place: place.split(1).expect("a place counts more than a plan has keys"),
+                }));
+                match completion.wait().await {
+                    End::Committed => numbers.extend(completion.numbers()),
+                    End::TakenBack => return Ok(None),
+                    End::Full => return Err(Error::Full),
+                    End::Closed => return Err(Error::Closed),
+                }
+            }
+            Ok(Some(numbers))
+        }
+    }
+}
 
 #[cfg(feature = "planted-bugs")]
 mod numbers {

@@ -6,6 +6,7 @@
 //! In this order nobody ever meets a gap that no stored horizon explains; a crash in between repeats the rest.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use headwater_catalog::Snapshot as Catalog;
 use headwater_storage::contract::{Direction, From, Horizon, PageLimit};
@@ -28,6 +29,9 @@ const HORIZON_STEP_MS: i64 = 60_000;
 const STEPS_MAX: usize = 500;
 /// Most rows of a dropped table removed in one commit.
 const SWEEP_ROWS_MAX: usize = 1_000;
+/// Most tokens looked through at once, and the pause before the next ones.
+const TOKENS_AT_ONCE: usize = 1_000;
+const TOKENS_PAUSE: Duration = Duration::from_millis(1);
 /// Beyond every number: all of a shard is trimmed.
 const ALL: SequenceNumber = SequenceNumber(u64::MAX);
 
@@ -133,17 +137,26 @@ fn token_is_over(value: &[u8], now: Millis) -> bool {
     value.first_chunk::<8>().is_none_or(|end| i64::from_be_bytes(*end) <= now.0)
 }
 
-/// Tokens whose time is over.
-fn tokens_over(snapshot: &dyn Snapshot, now: Millis) -> Result<Vec<HashKey>, Error> {
-    let mut over = Vec::new();
-    for entry in snapshot.scan(&[prefix::TOKEN], &[prefix::TOKEN + 1], Direction::Forward) {
+/// Looks through some tokens from `start` on for those whose time is over; where to go on, if there may be more.
+fn tokens_over(
+    snapshot: &dyn Snapshot,
+    start: &[u8],
+    now: Millis,
+    over: &mut Vec<HashKey>,
+) -> Result<Option<Vec<u8>>, Error> {
+    let mut next = None;
+    let tokens = snapshot.scan(start, &[prefix::TOKEN + 1], Direction::Forward).take(TOKENS_AT_ONCE);
+    for (at, entry) in tokens.enumerate() {
         let (key, value) = entry?;
         if let (Some(hash), true) = (key.get(1..).and_then(|hash| hash.first_chunk::<16>()), token_is_over(&value, now))
         {
             over.push(HashKey(u128::from_be_bytes(*hash)));
         }
+        if at + 1 == TOKENS_AT_ONCE {
+            next = Some([&key[..], &[0]].concat());
+        }
     }
-    Ok(over)
+    Ok(next)
 }
 
 /// Some keys of an index's entries.
@@ -193,14 +206,30 @@ impl Shared {
         }
         let retired = lineage::retired(&*snapshot, STEPS_MAX)?;
         self.steps(retired.into_iter().map(|partition| TrimStep::Retire { partition }).collect()).await?;
-        let over = tokens_over(&*snapshot, now)?;
-        let tokens = over.len();
-        self.steps(over.into_iter().map(|hash| TrimStep::Token { hash }).collect()).await?;
+        let tokens = self.forget_tokens(now).await?;
         let mut rows = 0;
         for table in lineage::dead_tables(&*snapshot, STEPS_MAX)? {
             rows += self.sweep(table).await?;
         }
         Ok(Retained { trimmed, shards, streams, tokens, rows })
+    }
+
+    /// Forgets idempotency tokens whose time is over; how many. Every SDK sends one with every transaction, so there may be
+    /// very many: some are looked through at once, then it is others' turn.
+    async fn forget_tokens(&self, now: Millis) -> Result<usize, Error> {
+        let (mut start, mut over, mut forgotten) = (Some(vec![prefix::TOKEN]), Vec::new(), 0);
+        while let Some(from) = start {
+            start = tokens_over(&*self.cell.snapshot(), &from, now, &mut over)?;
+            if over.len() >= STEPS_MAX || start.is_none() {
+                forgotten += over.len();
+                let steps = over.drain(..).map(|hash| TrimStep::Token { hash });
+                self.steps(steps.collect()).await?;
+            }
+            if start.is_some() {
+                self.runtime.sleep(TOKENS_PAUSE).await;
+            }
+        }
+        Ok(forgotten)
     }
 
     fn look(&self, snapshot: &dyn Snapshot, catalog: &Catalog, now: Millis) -> Result<Pass, Error> {

@@ -29,6 +29,11 @@ pub struct Settings {
 pub enum PlantedBug {
     /// Numbers are drawn before the commit: a tailing reader misses records whose commit was overtaken.
     NumberBeforeCommit,
+    /// A command is committed as one plan per key, one after the other: a reader, a crash or another node finds half of it.
+    TornTransaction,
+    /// An idempotency token is committed in a batch of its own, after what was done under it: whoever asks again after a
+    /// crash, or because the client hung up in between, does it twice.
+    TokenApart,
 }
 
 impl Default for Settings {

@@ -8,6 +8,7 @@ mod global_table;
 mod insights;
 pub(crate) mod item;
 mod kinesis_destination;
+mod legacy;
 pub(crate) mod name;
 mod policy;
 mod query;

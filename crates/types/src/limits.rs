@@ -42,6 +42,15 @@ pub const BATCH_GET_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 pub const TOKEN_LIFE_MS: i64 = 10 * 60 * 1_000;
 /// Items of one transaction together. Unit: bytes. Source: "TransactWriteItems", DynamoDB API reference.
 pub const TRANSACTION_BYTES_MAX: usize = 4 * 1_024 * 1_024;
+/// Actions of one transaction. Source: the model's `TransactWriteItemsInput`.
+pub const TRANSACTION_ACTIONS_MAX: usize = 100;
+/// Indexes of one table: local and global ones. Source: "Service, account, and table quotas", DynamoDB developer guide.
+pub const TABLE_INDEXES_MAX: usize = 5 + 20;
+/// Largest plan of one command: a transaction whose every update, small itself, leaves a largest item: the item, both images
+/// in its record, an entry in each index; a megabyte for all keys of one item. A frame of the embedded engine may have
+/// 4 GiB. Unit: bytes. Source: ours, derived.
+pub const PLAN_BYTES_MAX: usize =
+    TRANSACTION_ACTIONS_MAX * ((1 + 2 + TABLE_INDEXES_MAX) * ITEM_SIZE_BYTES_MAX + 1_024 * 1_024);
 /// Largest request. Unit: bytes. Source: "Service, account, and table quotas", DynamoDB developer guide.
 pub const REQUEST_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 /// Request line and headers together. Unit: bytes. Source: observed by Alternator's `test_manual_requests`.

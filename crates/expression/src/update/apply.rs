@@ -16,6 +16,13 @@ impl Update {
     ///         of range, a value nested too deeply.
     /// Source: "Update expressions", developer guide; Alternator test_update_expression.
     pub fn apply(&self, old: &Item, existed: bool) -> Result<Item, Error> {
+        self.applied(old, existed).map_err(|error| {
+            let mismatch = self.is_legacy() && error == wrong_operand();
+            if mismatch { Error::new("Type mismatch for attribute to update") } else { error }
+        })
+    }
+
+    fn applied(&self, old: &Item, existed: bool) -> Result<Item, Error> {
         let (mut writes, mut removals) = (Vec::new(), Vec::new());
         for action in self.actions() {
             match action {

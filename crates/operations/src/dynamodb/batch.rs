@@ -21,7 +21,7 @@ use headwater_types::stored;
 use super::consumed::{Shown, Used, collection, measured};
 use super::item::{attributes, consumed, fits, lookup, projected_keys};
 use super::validation::Parameters;
-use super::{error, name, validation};
+use super::{error, legacy, name, validation};
 use crate::service::Operations;
 
 const DUPLICATES: &str = "Provided list of item keys contains duplicates";
@@ -78,9 +78,9 @@ fn get_request(call: &Call, given: &str, request: &KeysAndAttributes, count: &mu
         values: false,
     }
     .check()?;
-    validation::no_legacy(&[("AttributesToGet", request.attributes_to_get.is_some(), "ProjectionExpression")])?;
+    let named = legacy::attributes_to_get(request.attributes_to_get.as_deref())?;
     let mut substitutions = validation::substitutions(request.expression_attribute_names.clone(), None)?;
-    let projection = validation::projection(request.projection_expression.as_deref(), &mut substitutions)?;
+    let projection = validation::projection(request.projection_expression.as_deref(), &mut substitutions)?.or(named);
     substitutions.unused().map_err(error::expression)?;
     let (mut keys, mut seen) = (Vec::new(), BTreeSet::new());
     for key in &request.keys {

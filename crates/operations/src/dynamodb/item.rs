@@ -1,9 +1,12 @@
 //! PutItem, GetItem, UpdateItem, DeleteItem.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use headwater_api::dynamodb as api;
-use headwater_api::dynamodb::{ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure, access};
+use headwater_api::dynamodb::{
+    ConditionalOperator, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure, access,
+};
 use headwater_api::{AttributeValue, Call, Error};
 use headwater_catalog::{TableDefinition, TableState};
 use headwater_expression::{Condition, Kind, Path, Projection, Update};
@@ -13,7 +16,7 @@ use headwater_types::limits::ITEM_SIZE_BYTES_MAX;
 
 use super::consumed::{Shown, Used, collection, measured};
 use super::validation::{Attributes, Parameters};
-use super::{error, name, validation};
+use super::{error, legacy, name, validation};
 use crate::service::Operations;
 
 /// PutItem.
@@ -25,13 +28,15 @@ pub(crate) async fn put(
     let table_name = name::table(call, &input.table_name)?;
     let names = input.expression_attribute_names.take();
     let values = input.expression_attribute_values.take();
-    conditional(&input.condition_expression, input.expected.is_some(), input.conditional_operator.is_some())
-        .check(names.is_some(), values.is_some())?;
+    let expected = input.expected.as_ref().map(BTreeMap::len);
+    conditional(&input.condition_expression, expected, input.conditional_operator, names.is_some(), values.is_some())?;
     let item = validation::item(std::mem::take(&mut input.item))?;
     let all_old = validation::all_old(input.return_values)?;
     fits(&item)?;
+    let expected = legacy::expected(input.expected.clone(), input.conditional_operator)?;
     let mut substitutions = validation::substitutions(names, values)?;
     let condition = validation::condition(Kind::Condition, input.condition_expression.as_deref(), &mut substitutions)?;
+    let condition = condition.or(expected);
     substitutions.unused().map_err(error::expression)?;
     call.authorize(&access::put_item(call, &input))?;
     let definition = lookup(service, call, &table_name)?;
@@ -64,10 +69,10 @@ pub(crate) async fn get(
         values: false,
     }
     .check()?;
-    validation::no_legacy(&[("AttributesToGet", input.attributes_to_get.is_some(), "ProjectionExpression")])?;
     let key = validation::item(std::mem::take(&mut input.key))?;
+    let named = legacy::attributes_to_get(input.attributes_to_get.as_deref())?;
     let mut substitutions = validation::substitutions(names, None)?;
-    let projection = validation::projection(input.projection_expression.as_deref(), &mut substitutions)?;
+    let projection = validation::projection(input.projection_expression.as_deref(), &mut substitutions)?.or(named);
     substitutions.unused().map_err(error::expression)?;
     call.authorize(&access::get_item(call, &input))?;
     let definition = lookup(service, call, &table_name)?;
@@ -98,10 +103,13 @@ pub(crate) async fn update(
     let values = input.expression_attribute_values.take();
     update_parameters(&input, names.is_some(), values.is_some())?;
     let key_item = validation::item(std::mem::take(&mut input.key))?;
+    let changes = legacy::updates(input.attribute_updates.clone())?;
+    let expected = legacy::expected(input.expected.clone(), input.conditional_operator)?;
     let mut substitutions = validation::substitutions(names, values)?;
     let update = input.update_expression.as_deref();
     let update = update.map(|text| Update::parse(text, &mut substitutions)).transpose().map_err(error::expression)?;
     let condition = validation::condition(Kind::Condition, input.condition_expression.as_deref(), &mut substitutions)?;
+    let (update, condition) = (update.or(changes), condition.or(expected));
     substitutions.unused().map_err(error::expression)?;
     call.authorize(&access::update_item(call, &input))?;
     let definition = lookup(service, call, &table_name)?;
@@ -132,12 +140,14 @@ pub(crate) async fn delete(
     let table_name = name::table(call, &input.table_name)?;
     let names = input.expression_attribute_names.take();
     let values = input.expression_attribute_values.take();
-    conditional(&input.condition_expression, input.expected.is_some(), input.conditional_operator.is_some())
-        .check(names.is_some(), values.is_some())?;
+    let expected = input.expected.as_ref().map(BTreeMap::len);
+    conditional(&input.condition_expression, expected, input.conditional_operator, names.is_some(), values.is_some())?;
     let key_item = validation::item(std::mem::take(&mut input.key))?;
     let all_old = validation::all_old(input.return_values)?;
+    let expected = legacy::expected(input.expected.clone(), input.conditional_operator)?;
     let mut substitutions = validation::substitutions(names, values)?;
     let condition = validation::condition(Kind::Condition, input.condition_expression.as_deref(), &mut substitutions)?;
+    let condition = condition.or(expected);
     substitutions.unused().map_err(error::expression)?;
     call.authorize(&access::delete_item(call, &input))?;
     let definition = lookup(service, call, &table_name)?;
@@ -219,31 +229,22 @@ fn write_capacity(
     Used::write(written).shown(wanted, table, Shown::Plain)
 }
 
-/// Parameters of a write whose only expression is its condition.
-struct Conditional {
-    expression: bool,
-    expected: bool,
-    operator: bool,
-}
-
-fn conditional(expression: &Option<String>, expected: bool, operator: bool) -> Conditional {
-    Conditional { expression: expression.is_some(), expected, operator }
-}
-
-impl Conditional {
-    fn check(&self, names: bool, values: bool) -> Result<(), Error> {
-        Parameters {
-            expressions: &[("ConditionExpression", self.expression)],
-            legacy: &[("Expected", self.expected)],
-            names,
-            values,
-        }
-        .check()?;
-        validation::no_legacy(&[
-            ("Expected", self.expected, "ConditionExpression"),
-            ("ConditionalOperator", self.operator, "ConditionExpression"),
-        ])
+/// Parameters of a write whose only expression is its condition; `expected` counts the attributes of Expected.
+fn conditional(
+    expression: &Option<String>,
+    expected: Option<usize>,
+    operator: Option<ConditionalOperator>,
+    names: bool,
+    values: bool,
+) -> Result<(), Error> {
+    Parameters {
+        expressions: &[("ConditionExpression", expression.is_some())],
+        legacy: &[("Expected", expected.is_some())],
+        names,
+        values,
     }
+    .check()?;
+    legacy::joins(operator, expected)
 }
 
 fn update_parameters(input: &api::UpdateItemInput, names: bool, values: bool) -> Result<(), Error> {
@@ -258,11 +259,7 @@ fn update_parameters(input: &api::UpdateItemInput, names: bool, values: bool) ->
         values,
     }
     .check()?;
-    validation::no_legacy(&[
-        ("AttributeUpdates", updates, "UpdateExpression"),
-        ("Expected", expected, "ConditionExpression"),
-        ("ConditionalOperator", input.conditional_operator.is_some(), "ConditionExpression"),
-    ])
+    legacy::joins(input.conditional_operator, input.expected.as_ref().map(BTreeMap::len))
 }
 
 /// What UpdateItem hands out; nothing rather than an empty map.

@@ -2,6 +2,8 @@
 
 mod target;
 
+use std::collections::BTreeMap;
+
 use headwater_api::dynamodb as api;
 use headwater_api::dynamodb::access;
 use headwater_api::{Call, Error};
@@ -12,7 +14,7 @@ use headwater_table::{query as page, schema};
 use self::target::{Target, Wanted};
 use super::item::attributes;
 use super::validation::Parameters;
-use super::{error, name, validation};
+use super::{error, legacy, name, validation};
 use crate::service::Operations;
 
 /// Query.
@@ -25,18 +27,24 @@ pub(crate) async fn query(
     let names = input.expression_attribute_names.take();
     let values = input.expression_attribute_values.take();
     query_parameters(&input, names.is_some(), values.is_some())?;
+    let tests = legacy::filter(input.query_filter.clone(), input.conditional_operator)?;
     let start = validation::start_key(input.exclusive_start_key.take())?;
-    let Some(key_condition) = input.key_condition_expression.as_deref() else {
+    let named = legacy::attributes_to_get(input.attributes_to_get.as_deref())?;
+    let keys = input.key_conditions.clone().map(legacy::key_conditions).transpose()?;
+    let mut substitutions = validation::substitutions(names, values)?;
+    let key_condition = input.key_condition_expression.as_deref();
+    let key_condition = key_condition.map(|text| KeyCondition::parse(text, &mut substitutions)).transpose();
+    let Some(key_condition) = key_condition.map_err(error::expression)?.or(keys) else {
         return Err(Error::validation(
             "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
         ));
     };
-    let mut substitutions = validation::substitutions(names, values)?;
-    let key_condition = KeyCondition::parse(key_condition, &mut substitutions).map_err(error::expression)?;
     let filter = validation::condition(Kind::Filter, input.filter_expression.as_deref(), &mut substitutions)?;
-    let projection = validation::projection(input.projection_expression.as_deref(), &mut substitutions)?;
+    let filter = filter.or(tests);
+    let projection = validation::projection(input.projection_expression.as_deref(), &mut substitutions)?.or(named);
     substitutions.unused().map_err(error::expression)?;
-    let count_only = validation::select(input.select, projection.is_some(), input.index_name.is_some())?;
+    let shows = shows(projection.is_some(), input.attributes_to_get.is_some());
+    let count_only = validation::select(input.select, shows, input.index_name.is_some())?;
     call.authorize(&access::query(call, &input))?;
     let consistent = input.consistent_read.unwrap_or(false);
     let shown = Wanted { select: input.select, projection: projection.as_ref(), consistent };
@@ -48,7 +56,8 @@ pub(crate) async fn query(
         target.start_within(start, &wanted)?;
     }
     target.scalar_keys(projection.as_ref(), None)?;
-    target.no_key_in_filter(filter.as_ref(), "Filter Expression")?;
+    let what = if input.query_filter.is_some() { "QueryFilter" } else { "Filter Expression" };
+    target.no_key_in_filter(filter.as_ref(), what)?;
     let query = page::Query {
         hash: wanted.hash,
         equal: wanted.equal,
@@ -78,13 +87,17 @@ pub(crate) async fn scan(
     let names = input.expression_attribute_names.take();
     let values = input.expression_attribute_values.take();
     scan_parameters(&input, names.is_some(), values.is_some())?;
+    let tests = legacy::filter(input.scan_filter.clone(), input.conditional_operator)?;
     let start = validation::start_key(input.exclusive_start_key.take())?;
+    let named = legacy::attributes_to_get(input.attributes_to_get.as_deref())?;
     let segment = validation::segments(input.segment, input.total_segments)?;
     let mut substitutions = validation::substitutions(names, values)?;
     let filter = validation::condition(Kind::Filter, input.filter_expression.as_deref(), &mut substitutions)?;
-    let projection = validation::projection(input.projection_expression.as_deref(), &mut substitutions)?;
+    let filter = filter.or(tests);
+    let projection = validation::projection(input.projection_expression.as_deref(), &mut substitutions)?.or(named);
     substitutions.unused().map_err(error::expression)?;
-    let count_only = validation::select(input.select, projection.is_some(), input.index_name.is_some())?;
+    let shows = shows(projection.is_some(), input.attributes_to_get.is_some());
+    let count_only = validation::select(input.select, shows, input.index_name.is_some())?;
     call.authorize(&access::scan(call, &input))?;
     let consistent = input.consistent_read.unwrap_or(false);
     let wanted = Wanted { select: input.select, projection: projection.as_ref(), consistent };
@@ -106,6 +119,11 @@ pub(crate) async fn scan(
 
 fn names(keys: &[KeyAttribute]) -> Vec<(&str, &str)> {
     keys.iter().map(|key| (key.name.as_str(), schema::type_code(key.kind))).collect()
+}
+
+/// Which parameter names the attributes to be shown, if any does.
+fn shows(any: bool, legacy: bool) -> Option<&'static str> {
+    any.then_some(if legacy { "AttributesToGet" } else { "ProjectionExpression" })
 }
 
 /// Holds a key condition to the keys that are queried.
@@ -132,9 +150,7 @@ fn query_parameters(input: &api::QueryInput, names: bool, values: bool) -> Resul
         values,
     }
     .check()?;
-    let instead = ["ProjectionExpression", "FilterExpression", "FilterExpression", "KeyConditionExpression"];
-    let legacy: Vec<_> = legacy.iter().zip(instead).map(|((name, given), instead)| (*name, *given, instead)).collect();
-    validation::no_legacy(&legacy)
+    legacy::joins(input.conditional_operator, input.query_filter.as_ref().map(BTreeMap::len))
 }
 
 fn scan_parameters(input: &api::ScanInput, names: bool, values: bool) -> Result<(), Error> {
@@ -153,9 +169,7 @@ fn scan_parameters(input: &api::ScanInput, names: bool, values: bool) -> Result<
         values,
     }
     .check()?;
-    let instead = ["ProjectionExpression", "FilterExpression", "FilterExpression"];
-    let legacy: Vec<_> = legacy.iter().zip(instead).map(|((name, given), instead)| (*name, *given, instead)).collect();
-    validation::no_legacy(&legacy)
+    legacy::joins(input.conditional_operator, input.scan_filter.as_ref().map(BTreeMap::len))
 }
 
 fn limit(given: Option<i32>) -> Option<usize> {

@@ -64,18 +64,6 @@ impl Parameters<'_> {
     }
 }
 
-/// Refuses legacy parameters by name, as long as this server does not have them.
-///
-/// Shape: each parameter with what says the same as an expression.
-pub(crate) fn no_legacy(parameters: &[(&'static str, bool, &'static str)]) -> Result<(), Error> {
-    match parameters.iter().find(|(_, given, _)| *given) {
-        Some((name, _, instead)) => Err(Error::validation(format!(
-            "This server does not support the legacy parameter {name} yet: use {instead}"
-        ))),
-        None => Ok(()),
-    }
-}
-
 /// An item or a key whose values are all good.
 ///
 /// Errors: ValidationException of the first value that is none.
@@ -162,26 +150,23 @@ pub(crate) fn all_old(wanted: Option<ReturnValue>) -> Result<bool, Error> {
     }
 }
 
-/// Select against projection and index: whether only counts are asked for.
+/// Select against the parameter that names attributes, if one does, and the index: whether only counts are asked for.
 ///
 /// Source: "Select", Query and Scan, DynamoDB API reference; texts unverified.
-pub(crate) fn select(wanted: Option<Select>, projection: bool, index: bool) -> Result<bool, Error> {
+pub(crate) fn select(wanted: Option<Select>, shows: Option<&str>, index: bool) -> Result<bool, Error> {
     let refuse = |detail: &str| Err(Error::validation(format!("One or more parameter values were invalid: {detail}")));
-    match (wanted, projection) {
+    match (wanted, shows) {
         (Some(Select::AllProjectedAttributes), _) if !index => {
             refuse("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
         }
-        (Some(Select::SpecificAttributes), false) => {
+        (Some(Select::SpecificAttributes), None) => {
             refuse("Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES")
         }
-        (Some(Select::AllAttributes), true) => {
-            refuse("Cannot specify the ProjectionExpression when choosing to get ALL_ATTRIBUTES")
+        (Some(all @ (Select::AllAttributes | Select::AllProjectedAttributes)), Some(parameter)) => {
+            refuse(&format!("Cannot specify the {parameter} when choosing to get {}", all.as_str()))
         }
-        (Some(Select::AllProjectedAttributes), true) => {
-            refuse("Cannot specify the ProjectionExpression when choosing to get ALL_PROJECTED_ATTRIBUTES")
-        }
-        (Some(Select::Count), true) => {
-            refuse("Cannot specify the ProjectionExpression when choosing to get only the Count")
+        (Some(Select::Count), Some(parameter)) => {
+            refuse(&format!("Cannot specify the {parameter} when choosing to get only the Count"))
         }
         (wanted, _) => Ok(wanted == Some(Select::Count)),
     }
@@ -252,16 +237,17 @@ mod tests {
 
     #[test]
     fn select_goes_with_projection_and_index() {
-        assert!(!select(None, true, false).expect("projection alone"));
-        assert!(select(Some(Select::Count), false, false).expect("count"));
-        assert!(!select(Some(Select::AllProjectedAttributes), false, true).expect("of an index"));
+        assert!(!select(None, Some("ProjectionExpression"), false).expect("projection alone"));
+        assert!(select(Some(Select::Count), None, false).expect("count"));
+        assert!(!select(Some(Select::AllProjectedAttributes), None, true).expect("of an index"));
         for (wanted, projection) in [
             (Select::AllProjectedAttributes, false),
             (Select::SpecificAttributes, false),
             (Select::AllAttributes, true),
             (Select::Count, true),
         ] {
-            assert!(select(Some(wanted), projection, false).is_err(), "{wanted:?} {projection}");
+            let shows = projection.then_some("AttributesToGet");
+            assert!(select(Some(wanted), shows, false).is_err(), "{wanted:?} {projection}");
         }
     }
 }

@@ -1,0 +1,170 @@
+// The AWS SDK for Go v2, unmodified, against a Headwater server of the test's own.
+package sdk
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
+	streams "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
+)
+
+var (
+	client       *dynamodb.Client
+	streamReader *dynamodbstreams.Client
+	// What the suite counted: a suite that did nothing must fail.
+	written, read, seen atomic.Int64
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	binary := os.Getenv("HEADWATER_BIN")
+	if binary == "" {
+		fmt.Println("HEADWATER_BIN is not set: run `cargo xtask ci`")
+		return 1
+	}
+	folder, err := os.MkdirTemp("", "headwater-test-")
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	defer os.RemoveAll(folder)
+	server := exec.Command(binary, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data-dir", filepath.Join(folder, "data"))
+	output, err := server.StdoutPipe()
+	if err == nil {
+		server.Stderr = os.Stderr
+		err = server.Start()
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	endpoint := make(chan string, 1)
+	go func() {
+		var found string
+		for lines := bufio.NewScanner(output); lines.Scan(); {
+			words := strings.Fields(lines.Text())
+			if len(words) == 2 && words[0] == "dynamodb" {
+				found = words[1]
+			}
+			if len(words) > 0 && words[0] == "try:" {
+				endpoint <- found
+			}
+		}
+		close(endpoint)
+	}()
+	select {
+	case address := <-endpoint:
+		if address == "" {
+			fmt.Println("the server ended before it was ready")
+			return 1
+		}
+		provider := credentials.NewStaticCredentialsProvider("anyone", "anything", "")
+		client = dynamodb.New(dynamodb.Options{
+			BaseEndpoint: aws.String(address), Region: "eu-west-1", Credentials: provider, RetryMaxAttempts: 1,
+		})
+		streamReader = dynamodbstreams.New(dynamodbstreams.Options{
+			BaseEndpoint: aws.String(address), Region: "eu-west-1", Credentials: provider, RetryMaxAttempts: 1,
+		})
+	case <-time.After(time.Minute):
+		fmt.Println("the server did not get ready")
+		_ = server.Process.Kill()
+		return 1
+	}
+	code := m.Run()
+	_ = server.Process.Signal(syscall.SIGTERM)
+	if err := server.Wait(); err != nil {
+		fmt.Println("the server did not end well:", err)
+		code = 1
+	}
+	fmt.Printf("go: %d items written, %d read, %d records\n", written.Load(), read.Load(), seen.Load())
+	if code == 0 && (written.Load() == 0 || read.Load() == 0 || seen.Load() == 0) {
+		fmt.Println("nothing was counted")
+		code = 1
+	}
+	return code
+}
+
+func definition(name string, kind types.ScalarAttributeType) types.AttributeDefinition {
+	return types.AttributeDefinition{AttributeName: aws.String(name), AttributeType: kind}
+}
+
+func keys(hash string, ranges ...string) []types.KeySchemaElement {
+	schema := []types.KeySchemaElement{{AttributeName: aws.String(hash), KeyType: types.KeyTypeHash}}
+	for _, name := range ranges {
+		schema = append(schema, types.KeySchemaElement{AttributeName: aws.String(name), KeyType: types.KeyTypeRange})
+	}
+	return schema
+}
+
+// create makes a table paid by request and waits until it is active.
+func create(t *testing.T, input *dynamodb.CreateTableInput) *types.TableDescription {
+	t.Helper()
+	input.BillingMode = types.BillingModePayPerRequest
+	made, err := client.CreateTable(context.Background(), input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the table", func() bool {
+		table, err := client.DescribeTable(context.Background(), &dynamodb.DescribeTableInput{TableName: input.TableName})
+		return err == nil && table.Table.TableStatus == types.TableStatusActive
+	})
+	return made.TableDescription
+}
+
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if done() {
+			return
+		}
+	}
+	t.Fatalf("%s does not come", what)
+}
+
+// records reads a whole stream, shard after shard.
+func records(t *testing.T, arn *string) []streams.Record {
+	t.Helper()
+	ctx := context.Background()
+	description, err := streamReader.DescribeStream(ctx, &dynamodbstreams.DescribeStreamInput{StreamArn: arn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []streams.Record
+	for _, shard := range description.StreamDescription.Shards {
+		start, err := streamReader.GetShardIterator(ctx, &dynamodbstreams.GetShardIteratorInput{
+			StreamArn: arn, ShardId: shard.ShardId, ShardIteratorType: streams.ShardIteratorTypeTrimHorizon,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for iterator := start.ShardIterator; iterator != nil; {
+			page, err := streamReader.GetRecords(ctx, &dynamodbstreams.GetRecordsInput{ShardIterator: iterator})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, page.Records...)
+			if iterator = page.NextShardIterator; len(page.Records) == 0 {
+				break
+			}
+		}
+	}
+	seen.Add(int64(len(all)))
+	return all
+}
