@@ -2,18 +2,16 @@
 
 #[allow(dead_code)]
 mod memory;
-#[allow(dead_code)]
-mod replay;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use headwater_api::{Access, AllowAll, Authorizer, Error, Principal, codes, dynamodb, dynamodb_streams};
+use headwater_cases::Target;
 use serde_json::{Value, json};
 
 use memory::InProcess;
-use replay::runner::Target;
 
 /// Writes down what was asked, and refuses once it is told to.
 #[derive(Default)]
