@@ -16,7 +16,7 @@ use replay::expand::Names;
 use replay::runner::Run;
 
 /// What the operations of this version are; each must be judged by a case.
-const BUILT: [&str; 57] = [
+const BUILT: [&str; 59] = [
     "BatchExecuteStatement",
     "BatchGetItem",
     "BatchWriteItem",
@@ -65,6 +65,8 @@ const BUILT: [&str; 57] = [
     "RestoreTableToPointInTime",
     "Scan",
     "TagResource",
+    "TransactGetItems",
+    "TransactWriteItems",
     "UntagResource",
     "UpdateContinuousBackups",
     "UpdateContributorInsights",
