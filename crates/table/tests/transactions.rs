@@ -8,6 +8,8 @@ use std::time::Duration;
 use headwater_catalog::{KeyAttribute, KeyKind, KeySchema, Snapshot, StreamView, TableDefinition};
 use headwater_expression::{Condition, Kind, Substitutions, Update};
 use headwater_log::{Change, Defined, Definition, Log, PageLimit, ReadFrom, Settings};
+use headwater_storage::embedded::{self, IndexKind};
+use headwater_storage::files::memory::Memory;
 use headwater_storage::memory::{Faults, Model, Settings as Engine};
 use headwater_table::{
     Action, Refusal, Row, Token, TransactAction, TransactRefusal, Transacted, Write, schema, transact,
@@ -193,17 +195,22 @@ fn records(log: &Log, table: &TableDefinition) -> usize {
     shards.shards().iter().map(|shard| of(shard.uid)).sum()
 }
 
+/// A store over files in memory.
+async fn store(files: &Arc<Memory>, runtime: &Runtime) -> Arc<Log> {
+    let clock = Clock::new(runtime.clone(), Millis(0));
+    let settings = embedded::Settings::on(files.clone(), "data", IndexKind::OrderedMap);
+    let (cell, _) = embedded::open(settings, runtime.clone(), clock.clone()).await.expect("opens");
+    let settings = Settings { background: false, ..Settings::default() };
+    Log::open(cell, runtime.clone(), clock, settings).await.expect("opens")
+}
+
 #[test]
 fn the_largest_transaction_commits() {
     let world = World::new(3);
     let inner = world.clone();
     world.run(async move {
-        let model = Model::new(inner.node(99), Engine::OWN);
-        let runtime = inner.node(1);
-        let clock = Clock::new(runtime.clone(), Millis(0));
-        let cell = model.node(runtime.clone(), clock.clone(), Faults::NONE);
-        let settings = Settings { background: false, ..Settings::default() };
-        let log = Log::open(cell, runtime, clock, settings).await.expect("opens");
+        let (files, runtime) = (Arc::new(Memory::default()), inner.node(1));
+        let log = store(&files, &runtime).await;
         let table = log.define(Create("large")).await.expect("made");
         let accounts = 0..TRANSACTION_ACTIONS_MAX as i64;
         // As large as an item may be, with a number of three digits.
@@ -213,12 +220,19 @@ fn the_largest_transaction_commits() {
             let put = Action::Put(item(&[("p", n(account)), ("money", n(100)), ("text", large.clone())]));
             headwater_table::write(&log, Write::new(&table, &key, key_item, put, None)).await.expect("put");
         }
-        let actions = accounts.map(|account| update(&table, account, "SET money = money + :v", None, 7)).collect();
-        let done = transact::transact(&log, actions, None).await;
+        let actions = accounts.clone().map(|account| update(&table, account, "SET money = money + :v", None, 7));
+        let done = transact::transact(&log, actions.collect(), None).await;
         let Ok(Transacted::Done(written)) = done else { panic!("{done:?}") };
         let images: usize = written.iter().map(|written| written.new.as_ref().map_or(0, Row::size_bytes)).sum();
         assert!(images * 3 > QUEUE_BYTES_MAX, "the plan is larger than all that waits may be: {images}");
-        assert!(written.iter().all(|written| balance(written.new.as_ref()) == 107));
+        drop(written);
+        log.close().await.expect("closes");
+        drop(log);
+        let log = store(&files, &runtime).await;
+        for account in accounts {
+            let row = headwater_table::get(&log, table.id, &key(&table, account).0).expect("read");
+            assert_eq!(balance(row.as_ref()), 107, "it is there after a start, too");
+        }
         assert_eq!(records(&log, &table), 2 * TRANSACTION_ACTIONS_MAX);
     });
 }
