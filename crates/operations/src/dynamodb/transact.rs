@@ -26,7 +26,7 @@ use headwater_types::limits::TRANSACTION_BYTES_MAX;
 use self::request::{Deed, Request};
 use super::consumed::{Shown, Used, collection, measured};
 use super::error;
-use super::item::{attributes, lookup, no_key_attribute, scalar_keys};
+use super::item::{attributes, lookup, scalar_keys, updatable};
 use super::validation::Attributes;
 use crate::service::Operations;
 
@@ -136,7 +136,7 @@ impl Request {
             }
         };
         if let Deed::Update(_, update) = &self.deed {
-            no_key_attribute(table, update).map_err(Fault::within)?;
+            updatable(table, update).map_err(Fault::within)?;
         }
         scalar_keys(table, self.condition.as_ref()).map_err(Fault::within)?;
         Ok(key)
