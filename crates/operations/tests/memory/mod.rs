@@ -42,6 +42,9 @@ pub struct InProcess {
     runtime: Runtime,
     clock: Clock,
     authorizer: Arc<dyn Authorizer>,
+    /// Who asks, and where: [`ACCOUNT`] and [`REGION`] unless a test says otherwise.
+    pub account: &'static str,
+    pub region: &'static str,
 }
 
 impl InProcess {
@@ -62,7 +65,7 @@ impl InProcess {
         let settings = headwater_delivery::Settings { background: false, ..headwater_delivery::Settings::default() };
         let jobs = Jobs::start(log.clone(), settings);
         let operations = Operations::new(log.clone());
-        Self { operations, cell, log, jobs, runtime, clock, authorizer }
+        Self { operations, cell, log, jobs, runtime, clock, authorizer, account: ACCOUNT, region: REGION }
     }
 
     /// One call, from JSON to the answer that could encode itself.
@@ -94,13 +97,13 @@ impl InProcess {
 
     fn caller(&self, api: Api, operation: &'static str) -> Caller {
         let principal = Principal {
-            account: ACCOUNT.to_owned(),
-            arn: format!("arn:aws:iam::{ACCOUNT}:user/test"),
+            account: self.account.to_owned(),
+            arn: format!("arn:aws:iam::{}:user/test", self.account),
             access_key: "test".to_owned(),
         };
         let transport = Transport { host: Some(HOST.to_owned()), ..Transport::default() };
         let request_id = "TEST".to_owned();
-        Caller { principal, region: REGION.to_owned(), request_id, api, operation, deadline: None, transport }
+        Caller { principal, region: self.region.to_owned(), request_id, api, operation, deadline: None, transport }
     }
 }
 

@@ -4435,20 +4435,20 @@ impl Decode for TransactWriteItem {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TransactWriteItemsInput {
-    pub transact_items: Vec<TransactWriteItem>,
+    pub client_request_token: Option<String>,
     pub return_consumed_capacity: Option<ReturnConsumedCapacity>,
     pub return_item_collection_metrics: Option<ReturnItemCollectionMetrics>,
-    pub client_request_token: Option<String>,
+    pub transact_items: Vec<TransactWriteItem>,
 }
 
 impl Decode for TransactWriteItemsInput {
     fn decode(document: Document<'_>) -> Result<Self, Error> {
         let mut m = Members::of(document)?;
         Ok(Self {
-            transact_items: m.required("TransactItems")?,
+            client_request_token: m.optional("ClientRequestToken")?,
             return_consumed_capacity: m.optional("ReturnConsumedCapacity")?,
             return_item_collection_metrics: m.optional("ReturnItemCollectionMetrics")?,
-            client_request_token: m.optional("ClientRequestToken")?,
+            transact_items: m.required("TransactItems")?,
         })
     }
 }

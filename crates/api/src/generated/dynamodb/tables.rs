@@ -1474,10 +1474,10 @@ pub static TRANSACT_WRITE_ITEM_LIST: Shape =
 pub static TRANSACT_WRITE_ITEMS_INPUT: Shape = Shape::new(
     "TransactWriteItemsInput",
     Kind::Structure(&[
-        Member::required("TransactItems", &TRANSACT_WRITE_ITEM_LIST),
+        Member::optional("ClientRequestToken", &CLIENT_REQUEST_TOKEN),
         Member::optional("ReturnConsumedCapacity", &RETURN_CONSUMED_CAPACITY),
         Member::optional("ReturnItemCollectionMetrics", &RETURN_ITEM_COLLECTION_METRICS),
-        Member::optional("ClientRequestToken", &CLIENT_REQUEST_TOKEN),
+        Member::required("TransactItems", &TRANSACT_WRITE_ITEM_LIST),
     ]),
 )
 .constrained();
