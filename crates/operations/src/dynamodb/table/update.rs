@@ -131,8 +131,10 @@ fn changes(input: &api::UpdateTableInput, table: &TableDefinition, now: Millis) 
         let table = Box::new(updated);
         changes.push(if takes_time { Change::Update { table } } else { Change::Record { table } });
     }
+    // An index that is not ready is told before one whose throughput lacks.
+    let of_indexes = index_updates::changes(input, table, &updated_billing, now)?;
     changes.extend(index_updates::billing(input, table, &updated_billing)?);
-    changes.extend(index_updates::changes(input, table, &updated_billing, now)?);
+    changes.extend(of_indexes);
     changes.extend(stream(input, table)?);
     Ok(changes)
 }
