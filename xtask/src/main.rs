@@ -2,9 +2,11 @@
 #![allow(clippy::disallowed_methods, reason = "chores run on the real clock and real threads")]
 
 mod bench;
+mod cases;
 mod ci;
 mod codegen;
 mod demo;
+mod fuzz;
 mod golang;
 mod node;
 mod process;
@@ -32,12 +34,25 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Replays requests with known answers against an endpoint (`--endpoint URL`; none: a server of its own), or lists
+    /// the unverified ones (`--unverified`); arguments go to `headwater-cases` (`-- --help`).
+    Cases {
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Runs every check and every test, the SDKs' included.
     Ci,
     /// Writes the generated shapes, constraints and operation traits of `crates/api`.
     Codegen(codegen::Options),
     /// Shows the main job on real data in a minute: writers, a stream reader, a killed server.
     Demo,
+    /// Sends the server what is nearly right, for `--seconds N` from `--seed S` on; `--planted` looks for planted faults.
+    Fuzz {
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Counts allocations, file calls and bytes per operation; fails over a limit.
     Guard,
     /// Runs the seeded simulator; arguments go to it (`--seeds N`, `--mode`, `--start`, `--planted`).
@@ -54,9 +69,11 @@ fn main() -> anyhow::Result<()> {
     let root = root()?;
     match Arguments::parse().command {
         Command::Bench { arguments } => bench::run(&root, &arguments),
+        Command::Cases { arguments } => cases::run(&root, &arguments),
         Command::Ci => ci::run(&root),
         Command::Codegen(options) => codegen::run(&options),
         Command::Demo => demo::run(&root),
+        Command::Fuzz { arguments } => fuzz::run(&root, &arguments),
         Command::Guard => bench::guard(&root),
         Command::Sim { arguments } => sim::run(&root, &arguments),
         Command::Tidy => tidy::run(&root),

@@ -69,8 +69,9 @@ impl<'a> Members<'a> {
     }
 
     fn take(&mut self, name: &str) -> Option<Document<'a>> {
-        let at = self.0.iter().rposition(|(key, _)| key == name)?;
-        match self.0.swap_remove(at).1 {
+        // Taken in place: were the entries to move, an earlier one of the same name could come to stand last.
+        let (_, value) = self.0.iter_mut().rfind(|(key, _)| key == name)?;
+        match std::mem::replace(value, Document::Null) {
             Document::Null => None,
             value => Some(value),
         }
@@ -171,4 +172,22 @@ pub(crate) fn unexpected(wanted: &str, found: &Document<'_>) -> Error {
         Document::Instant(_) => "a moment",
     };
     Error::internal(format!("{wanted} expected after the walk, {found} found"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dynamodb::{AttributeDefinition, KeyType, ScalarAttributeType};
+
+    #[test]
+    fn of_a_member_given_twice_the_last_one_counts_wherever_it_stands() {
+        let text = r#"{"AttributeName":"p","AttributeType":"x","AttributeType":"S"}"#;
+        let document = Document::from_json(text.as_bytes()).expect("JSON");
+        let decoded = AttributeDefinition::decode(document).expect("the last type is one");
+        assert_eq!(decoded.attribute_type, ScalarAttributeType::S);
+        let text = r#"{"KeyType":"RANGE","AttributeName":"q","KeyType":"HASH","AttributeName":"p"}"#;
+        let document = Document::from_json(text.as_bytes()).expect("JSON");
+        let decoded = crate::dynamodb::KeySchemaElement::decode(document).expect("a key element");
+        assert_eq!((decoded.attribute_name.as_str(), decoded.key_type), ("p", KeyType::Hash));
+    }
 }

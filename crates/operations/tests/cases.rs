@@ -4,19 +4,16 @@
 
 #[allow(dead_code)]
 mod memory;
-mod replay;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
+use headwater_cases::{Cases, Names, Run};
 use serde_json::{Value, json};
 
 use memory::InProcess;
-use replay::expand::Names;
-use replay::runner::Run;
 
 /// What the operations of this version are; each must be judged by a case.
-const BUILT: [&str; 57] = [
+const BUILT: [&str; 59] = [
     "BatchExecuteStatement",
     "BatchGetItem",
     "BatchWriteItem",
@@ -65,6 +62,8 @@ const BUILT: [&str; 57] = [
     "RestoreTableToPointInTime",
     "Scan",
     "TagResource",
+    "TransactGetItems",
+    "TransactWriteItems",
     "UntagResource",
     "UpdateContinuousBackups",
     "UpdateContributorInsights",
@@ -78,25 +77,17 @@ const BUILT: [&str; 57] = [
 
 #[test]
 fn every_case_gets_the_answer_it_expects() {
-    let fixtures = read(&cases().join("fixtures/tables.json"));
+    let cases = cases();
     let only = std::env::var("CASE").unwrap_or_default();
     let (mut passed, mut failures) = (0, Vec::new());
     let mut judged: BTreeMap<String, usize> = BTreeMap::new();
-    for file in files() {
-        let family = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
-        for case in read(&file).as_array().expect("a case file is a list") {
-            let name = format!("{family}::{}", case["name"].as_str().expect("a case has a name"));
-            assert!(case["source"].as_str().is_some_and(|source| !source.is_empty()), "{name} has no source");
-            if !name.contains(&only) {
-                continue;
+    for case in cases.all.iter().filter(|case| case.title().contains(&only)) {
+        match run(case.text.clone(), cases.fixtures.clone()) {
+            Ok(counts) => {
+                passed += 1;
+                counts.into_iter().for_each(|(operation, count)| *judged.entry(operation).or_default() += count);
             }
-            match run(case.clone(), fixtures.clone()) {
-                Ok(counts) => {
-                    passed += 1;
-                    counts.into_iter().for_each(|(operation, count)| *judged.entry(operation).or_default() += count);
-                }
-                Err(why) => failures.push(format!("{name}\n    {why}")),
-            }
+            Err(why) => failures.push(format!("{}\n    {why}", case.title())),
         }
     }
     println!("{passed} cases passed, {} failed; answers judged per operation: {judged:#?}", failures.len());
@@ -111,20 +102,18 @@ fn every_case_gets_the_answer_it_expects() {
 /// A runner that cannot fail proves nothing: each expectation is bent once, and each bend must be noticed.
 #[test]
 fn every_bent_expectation_is_noticed() {
-    let fixtures = read(&cases().join("fixtures/tables.json"));
+    let cases = cases();
     let (mut bent, mut unnoticed) = (0, Vec::new());
-    for file in files() {
-        for case in read(&file).as_array().expect("a case file is a list") {
-            let steps = case["steps"].as_array().expect("steps").len();
-            for at in 0..steps {
-                let mut altered = case.clone();
-                if !bend(&mut altered["steps"][at]) {
-                    continue;
-                }
-                bent += 1;
-                if run(altered, fixtures.clone()).is_ok() {
-                    unnoticed.push(format!("{} {} step {}", file.display(), case["name"], at + 1));
-                }
+    for case in &cases.all {
+        let steps = case.text["steps"].as_array().expect("steps").len();
+        for at in 0..steps {
+            let mut altered = case.text.clone();
+            if !bend(&mut altered["steps"][at]) {
+                continue;
+            }
+            bent += 1;
+            if run(altered, cases.fixtures.clone()).is_ok() {
+                unnoticed.push(format!("{} step {}", case.title(), at + 1));
             }
         }
     }
@@ -157,7 +146,7 @@ fn bend(step: &mut Value) -> bool {
 fn run(case: Value, fixtures: Value) -> Result<BTreeMap<String, usize>, String> {
     memory::run(1, move |world| async move {
         let target = InProcess::open(&world, std::sync::Arc::new(headwater_api::AllowAll)).await;
-        let mut run = Run { target: &target, names: names("case"), judged: BTreeMap::new() };
+        let mut run = Run::new(&target, names("case"));
         run.case(&case, &fixtures).await.map(|()| run.judged)
     })
 }
@@ -176,19 +165,6 @@ fn names(table: &str) -> Names {
     .collect()
 }
 
-fn cases() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
-}
-
-fn files() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(cases()).expect("the cases are there");
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("readable").path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-    files.sort();
-    files
-}
-
-fn read(path: &Path) -> Value {
-    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+fn cases() -> Cases {
+    Cases::read(&Cases::folder()).expect("the cases are readable")
 }

@@ -2,18 +2,16 @@
 
 #[allow(dead_code)]
 mod memory;
-#[allow(dead_code)]
-mod replay;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_api::AllowAll;
+use headwater_cases::Target;
 use headwater_storage::memory::Faults;
 use serde_json::{Value, json};
 
 use memory::InProcess;
-use replay::runner::Target;
 
 /// How long a short state lasts here, in pauses of the harness.
 const SHORT: Duration = Duration::from_millis(200);

@@ -12,7 +12,7 @@ use headwater_catalog::{IndexDefinition, KeyAttribute, TableDefinition, TableSta
 use headwater_expression::{Condition, Kind, Path, Projection, Update};
 use headwater_table::{self as table, Action, Row, Write, Written, capacity, schema};
 use headwater_types::Item;
-use headwater_types::limits::ITEM_SIZE_BYTES_MAX;
+use headwater_types::limits::{ITEM_SIZE_BYTES_MAX, NESTING_LEVELS_MAX};
 
 use super::consumed::{Shown, Used, collection, measured};
 use super::validation::{Attributes, Parameters};
@@ -176,8 +176,15 @@ pub(super) fn lookup(service: &Operations, call: &Call, name: &str) -> Result<Ar
     }
 }
 
-/// Refuses an item over the limit before its table is looked up.
+/// Refuses an item over the limits before its table is looked up.
+/// Source: of the nesting, dynamodb-conformance (observed on AWS: nestingDepth); bare in batches and transactions.
 pub(super) fn fits(item: &Item) -> Result<(), Error> {
+    if item.values().any(|value| value.depth() >= NESTING_LEVELS_MAX) {
+        return Err(Error::validation(
+            "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported \
+             limit",
+        ));
+    }
     if item.size_bytes() > ITEM_SIZE_BYTES_MAX {
         return Err(Error::validation("Item size has exceeded the maximum allowed size"));
     }

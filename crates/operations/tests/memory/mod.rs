@@ -7,6 +7,7 @@ use std::time::Duration;
 use headwater_api::{
     Api, Authorizer, Call, Caller, Document, Error, Principal, Reply, Transport, dynamodb, dynamodb_streams, json,
 };
+use headwater_cases::Target;
 use headwater_delivery::Jobs;
 use headwater_log::Log;
 use headwater_operations::Operations;
@@ -14,8 +15,6 @@ use headwater_storage::memory::{Faults, Model, Node, Settings};
 use headwater_types::runtime::simulated::World;
 use headwater_types::{Clock, HashKey, Millis, Runtime, Scope};
 use serde_json::Value;
-
-use crate::replay::runner::Target;
 
 /// Account of every call.
 pub const ACCOUNT: &str = "000000000000";
@@ -117,6 +116,10 @@ impl Target for InProcess {
                 (error.status(), parse(&error.to_json(api_of(operation))))
             }
         }
+    }
+
+    fn offers(&self, _requirement: &str) -> bool {
+        true
     }
 
     async fn pause(&self) {

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use super::expand::Names;
+use crate::expand::Names;
 
 /// How objects are compared.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -5,13 +5,15 @@ use std::future::Future;
 
 use serde_json::{Value, json};
 
-use super::expand::{Names, expand};
-use super::matching::{Rule, matches, unordered};
+use crate::expand::{Names, expand};
+use crate::matching::{Rule, matches, unordered};
 
 /// Where requests go.
 pub trait Target {
     /// Sends one request; HTTP status and body come back.
     fn send(&self, operation: &str, request: &Value) -> impl Future<Output = (u16, Value)>;
+    /// Whether it has what a step requires.
+    fn offers(&self, requirement: &str) -> bool;
     /// Waits a moment.
     fn pause(&self) -> impl Future<Output = ()>;
     /// Moves the store's clock.
@@ -25,13 +27,24 @@ const PAUSES_MAX: usize = 100;
 
 /// One run of one case.
 pub struct Run<'t, T> {
+    /// Where its requests go.
     pub target: &'t T,
+    /// What stands for what so far.
     pub names: Names,
     /// Requests whose answer was judged, per operation.
     pub judged: BTreeMap<String, usize>,
+    /// The table that the last step changed, perhaps still in a short state.
+    changed: Option<Value>,
+    /// The table whose indexes a step changed; how they change is looked at by what follows.
+    reindexed: Option<Value>,
 }
 
-impl<T: Target> Run<'_, T> {
+impl<'t, T: Target> Run<'t, T> {
+    /// A run that has judged nothing yet.
+    pub fn new(target: &'t T, names: Names) -> Self {
+        Self { target, names, judged: BTreeMap::new(), changed: None, reindexed: None }
+    }
+
     /// Runs a case; the error names the step.
     pub async fn case(&mut self, case: &Value, fixtures: &Value) -> Result<(), String> {
         for fixture in case["setup"].as_array().into_iter().flatten() {
@@ -42,14 +55,23 @@ impl<T: Target> Run<'_, T> {
         }
         let steps = case["steps"].as_array().filter(|steps| !steps.is_empty()).ok_or("no steps")?;
         for (at, step) in steps.iter().enumerate() {
-            self.step(step).await.map_err(|why| format!("step {}: {why}", at + 1))?;
+            let operation = step["operation"].as_str().unwrap_or("no request");
+            self.step(step).await.map_err(|why| format!("step {}, {operation}: {why}", at + 1))?;
         }
         Ok(())
     }
 
     async fn step(&mut self, step: &Value) -> Result<(), String> {
+        if step["requires"].as_str().is_some_and(|requirement| !self.target.offers(requirement)) {
+            return Ok(());
+        }
+        if step["operation"] != "DescribeTable" {
+            self.settle().await;
+        }
         if let Some(ms) = step["advance_ms"].as_u64() {
             self.target.advance(ms).await;
+            self.changed = self.reindexed.take();
+            self.settle().await;
             return Ok(());
         }
         if let Some(verb) = step["control"].as_str() {
@@ -74,9 +96,28 @@ impl<T: Target> Run<'_, T> {
             let value = answer.pointer(pointer).ok_or(format!("nothing to save at {pointer} of {answer}"))?;
             self.names.insert(name.clone(), value.clone());
         }
+        if status == 200 && matches!(operation, "CreateTable" | "UpdateTable" | "DeleteTable") {
+            let request = &step["request"];
+            let mut updates = request["GlobalSecondaryIndexUpdates"].as_array().into_iter().flatten();
+            let indexes = updates.any(|update| update.get("Update").is_none());
+            let changed = if indexes { &mut self.reindexed } else { &mut self.changed };
+            *changed = Some(request["TableName"].clone());
+        }
         match step["wait"].as_str() {
             Some(table) => self.wait(table).await,
             None => Ok(()),
+        }
+    }
+
+    /// Waits until the table that was changed last has settled or is gone; whether it has, the next answer will tell.
+    async fn settle(&mut self) {
+        let Some(table) = self.changed.take() else { return };
+        for _ in 0..PAUSES_MAX {
+            let (status, answer) = self.send("DescribeTable", &json!({ "TableName": table })).await;
+            if status != 200 || active(&answer) {
+                return;
+            }
+            self.target.pause().await;
         }
     }
 
@@ -131,10 +172,7 @@ impl<T: Target> Run<'_, T> {
         let request = json!({ "TableName": if gone { "$table" } else { table } });
         for _ in 0..PAUSES_MAX {
             let (status, answer) = self.send("DescribeTable", &request).await;
-            let indexes = answer.pointer("/Table/GlobalSecondaryIndexes").and_then(Value::as_array);
-            let ready = indexes.into_iter().flatten().all(|index| index["IndexStatus"] == "ACTIVE")
-                && answer.pointer("/Table/TableStatus") == Some(&json!("ACTIVE"));
-            if gone && status != 200 || !gone && ready {
+            if gone && status != 200 || !gone && active(&answer) {
                 return Ok(());
             }
             self.target.pause().await;
@@ -193,4 +231,11 @@ impl<T: Target> Run<'_, T> {
         }
         Ok(records)
     }
+}
+
+/// Whether a table and all its indexes have settled.
+fn active(answer: &Value) -> bool {
+    let indexes = answer.pointer("/Table/GlobalSecondaryIndexes").and_then(Value::as_array);
+    answer.pointer("/Table/TableStatus") == Some(&json!("ACTIVE"))
+        && indexes.into_iter().flatten().all(|index| index["IndexStatus"] == "ACTIVE")
 }
