@@ -93,6 +93,11 @@ fn short_states_are_seen_and_refuse_what_the_service_refuses() {
         };
         let created = answer(&target, "CreateTable", create()).await;
         assert_eq!(created["TableDescription"]["TableStatus"], "CREATING");
+        let text = "Cannot describe time to live while table is in CREATING state: Current table state is CREATING";
+        assert_eq!(refusal(&target, "DescribeTimeToLive", named()).await.1, text);
+        let expiry =
+            json!({ "TableName": "case", "TimeToLiveSpecification": { "Enabled": true, "AttributeName": "ttl" } });
+        assert_eq!(refusal(&target, "UpdateTimeToLive", expiry.clone()).await, in_use("Table case is being created"));
         assert_eq!(refusal(&target, "PutItem", put()).await, not_found);
         assert_eq!(refusal(&target, "Scan", named()).await, not_found);
         assert_eq!(refusal(&target, "DeleteTable", named()).await, in_use("Table is being created: case"));
@@ -121,6 +126,9 @@ fn short_states_are_seen_and_refuse_what_the_service_refuses() {
 
         let deleted = answer(&target, "DeleteTable", named()).await;
         assert_eq!(deleted["TableDescription"]["TableStatus"], "DELETING");
+        let text = "Cannot describe time to live while table is in DELETING state: Current table state is DELETING";
+        assert_eq!(refusal(&target, "DescribeTimeToLive", named()).await.1, text);
+        assert_eq!(refusal(&target, "UpdateTimeToLive", expiry).await, in_use("Table case is being deleted"));
         assert_eq!(refusal(&target, "PutItem", put()).await, not_found);
         assert_eq!(refusal(&target, "DeleteTable", named()).await, in_use("Table is being deleted: case"));
         assert_eq!(refusal(&target, "TagResource", tag()).await, in_use("Table is being deleted: case"));
@@ -332,8 +340,25 @@ fn an_index_in_a_short_state_keeps_its_table_busy() {
             (&removed["TableStatus"], removed["GlobalSecondaryIndexes"].as_array().map_or(0, Vec::len)),
             (&json!("UPDATING"), 2)
         );
+        let text = "Can't change table IOPS when an index is being deleted. Table: case Indexes: [old]";
+        assert_eq!(refusal(&target, "UpdateTable", update("BillingMode", json!("PAY_PER_REQUEST"))).await, busy(text));
+        let text = "Index is being deleted. Table: case Index: old";
+        assert_eq!(refusal(&target, "UpdateTable", remove("old")).await, busy(text));
+        let mut again = make("old");
+        again["GlobalSecondaryIndexUpdates"][0]["Create"]["IndexName"] = json!("old");
+        assert_eq!(refusal(&target, "UpdateTable", again).await, busy(text));
+        answer(&target, "UpdateTable", update("SSESpecification", json!({ "Enabled": true, "SSEType": "KMS" }))).await;
         assert!(settled(&target).await);
         target.pause().await;
         assert_eq!(indexes().await.as_array().map_or(0, Vec::len), 1);
+
+        let switched = answer(&target, "UpdateTable", update("BillingMode", json!("PAY_PER_REQUEST"))).await;
+        assert_eq!(switched["TableDescription"]["TableStatus"], "UPDATING");
+        assert!(settled(&target).await);
+        answer(&target, "UpdateTable", remove("new")).await;
+        answer(&target, "UpdateTable", update("BillingMode", json!("PAY_PER_REQUEST"))).await;
+        let text = "OnDemandThroughput cannot be updated while index deletion is in progress for indexes: [new]";
+        let limits = update("OnDemandThroughput", json!({ "MaxReadRequestUnits": 5 }));
+        assert_eq!(refusal(&target, "UpdateTable", limits).await, busy(text));
     });
 }

@@ -81,7 +81,11 @@ fn admitted(input: &api::UpdateTableInput, table: &TableDefinition, stream_moves
         TableState::Updating if input.deletion_protection_enabled.is_some() || warm_given(input).is_some() => {
             return Ok(());
         }
-        TableState::Updating if index_moves && (!updates.is_empty() || input.sse_specification.is_some()) => {
+        // What an index in a short state forbids is refused above; a mode that the table has already is no change.
+        TableState::Updating
+            if index_moves
+                && (!updates.is_empty() || input.sse_specification.is_some() || input.billing_mode.is_some()) =>
+        {
             return Ok(());
         }
         TableState::Updating if made_or_ended && stream_moves => {
