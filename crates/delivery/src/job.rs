@@ -70,6 +70,8 @@ fn of_table(table: &Arc<TableDefinition>) -> Vec<Job> {
     for index in &table.indexes {
         let kind = match index.state {
             IndexState::Backfilling => Kind::Fill,
+            // It is seen to go for as long as its table is seen to change.
+            IndexState::Deleting if table.state == TableState::Updating => continue,
             IndexState::Deleting => Kind::Sweep,
             IndexState::Creating | IndexState::Active | IndexState::Updating => continue,
         };

@@ -182,6 +182,9 @@ fn member(operand: &RawOperand, substitutions: &Substitutions) -> AttributeValue
 }
 
 /// ADD takes a number or a set, DELETE a set.
+///
+/// Source: floci's DynamoDbAddDeleteOperandIntegrationTest, captured from the service in September 2026: the type set
+///         is ADD's for DELETE too.
 fn check_members(actions: &[RawAction], substitutions: &Substitutions) -> Result<(), Error> {
     use AttributeValue::{Bs, N, Ns, Ss};
     for action in actions {
@@ -194,7 +197,9 @@ fn check_members(actions: &[RawAction], substitutions: &Substitutions) -> Result
         let fits = matches!(value, Ss(_) | Ns(_) | Bs(_)) || (operator == "ADD" && matches!(value, N(_)));
         if !fits {
             let text = "Incorrect operand type for operator or function; operator:";
-            return Err(Error::in_expression(KIND, format!("{text} {operator}, operand type: {}", long_name(&value))));
+            let set = "typeSet: ALLOWED_FOR_ADD_OPERAND";
+            let name = long_name(&value);
+            return Err(Error::in_expression(KIND, format!("{text} {operator}, operand type: {name}, {set}")));
         }
     }
     Ok(())
@@ -206,7 +211,7 @@ fn long_name(value: &AttributeValue) -> &'static str {
         AttributeValue::S(_) => "STRING",
         AttributeValue::N(_) => "NUMBER",
         AttributeValue::B(_) => "BINARY",
-        AttributeValue::Bool(_) => "BOOLEAN",
+        AttributeValue::Bool(_) => "BOOL",
         AttributeValue::Null => "NULL",
         AttributeValue::Ss(_) => "STRING_SET",
         AttributeValue::Ns(_) => "NUMBER_SET",

@@ -93,6 +93,11 @@ fn short_states_are_seen_and_refuse_what_the_service_refuses() {
         };
         let created = answer(&target, "CreateTable", create()).await;
         assert_eq!(created["TableDescription"]["TableStatus"], "CREATING");
+        let text = "Cannot describe time to live while table is in CREATING state: Current table state is CREATING";
+        assert_eq!(refusal(&target, "DescribeTimeToLive", named()).await.1, text);
+        let expiry =
+            json!({ "TableName": "case", "TimeToLiveSpecification": { "Enabled": true, "AttributeName": "ttl" } });
+        assert_eq!(refusal(&target, "UpdateTimeToLive", expiry.clone()).await, in_use("Table case is being created"));
         assert_eq!(refusal(&target, "PutItem", put()).await, not_found);
         assert_eq!(refusal(&target, "Scan", named()).await, not_found);
         assert_eq!(refusal(&target, "DeleteTable", named()).await, in_use("Table is being created: case"));
@@ -121,6 +126,9 @@ fn short_states_are_seen_and_refuse_what_the_service_refuses() {
 
         let deleted = answer(&target, "DeleteTable", named()).await;
         assert_eq!(deleted["TableDescription"]["TableStatus"], "DELETING");
+        let text = "Cannot describe time to live while table is in DELETING state: Current table state is DELETING";
+        assert_eq!(refusal(&target, "DescribeTimeToLive", named()).await.1, text);
+        assert_eq!(refusal(&target, "UpdateTimeToLive", expiry).await, in_use("Table case is being deleted"));
         assert_eq!(refusal(&target, "PutItem", put()).await, not_found);
         assert_eq!(refusal(&target, "DeleteTable", named()).await, in_use("Table is being deleted: case"));
         assert_eq!(refusal(&target, "TagResource", tag()).await, in_use("Table is being deleted: case"));
@@ -240,5 +248,117 @@ fn a_closed_store_is_an_error_of_the_server() {
         assert_eq!((status, body["message"].as_str()), (500, Some("Internal server error")), "{body}");
         let error = target.call("PutItem", put().to_string().as_bytes()).await.expect_err("closed");
         assert!(error.cause().is_some_and(|cause| cause.contains("closed")), "the log learns why: {error:?}");
+    });
+}
+
+#[test]
+fn an_index_in_a_short_state_keeps_its_table_busy() {
+    memory::run(1, |world| async move {
+        let target = InProcess::open_with(&world, Arc::new(AllowAll), SHORT).await;
+        let units = |units: u32| json!({ "ReadCapacityUnits": units, "WriteCapacityUnits": units });
+        let mut table = create();
+        table["BillingMode"] = json!("PROVISIONED");
+        table["ProvisionedThroughput"] = units(1);
+        let index = |name: &str, attribute: &str| {
+            json!({
+                "IndexName": name, "KeySchema": [{ "AttributeName": attribute, "KeyType": "HASH" }],
+                "Projection": { "ProjectionType": "ALL" }, "ProvisionedThroughput": units(1),
+            })
+        };
+        let definition = |name: &str| json!({ "AttributeName": name, "AttributeType": "S" });
+        table["AttributeDefinitions"] = json!([definition("p"), definition("g")]);
+        table["GlobalSecondaryIndexes"] = json!([index("old", "g")]);
+        let created = answer(&target, "CreateTable", table).await;
+        assert_eq!(created["TableDescription"]["GlobalSecondaryIndexes"][0]["IndexStatus"], "CREATING");
+        assert!(settled(&target).await);
+
+        let busy = |why: &str| {
+            let text = format!("Attempt to change a resource which is still in use: {why}");
+            ("ResourceInUseException".to_owned(), text)
+        };
+        let change = |action: &str, value: Value| update("GlobalSecondaryIndexUpdates", json!([{ action: value }]));
+        let make = |name: &str| {
+            let mut request = change("Create", index(name, "x"));
+            request["AttributeDefinitions"] = json!([definition("x")]);
+            request
+        };
+        let remove = |name: &str| change("Delete", json!({ "IndexName": name }));
+        let alter = |name: &str, to| change("Update", json!({ "IndexName": name, "ProvisionedThroughput": units(to) }));
+        let indexes =
+            async || answer(&target, "DescribeTable", named()).await["Table"]["GlobalSecondaryIndexes"].clone();
+
+        let made = answer(&target, "UpdateTable", make("new")).await["TableDescription"].clone();
+        assert_eq!(made["TableStatus"], "UPDATING");
+        let new = &made["GlobalSecondaryIndexes"][1];
+        assert_eq!((&new["IndexStatus"], &new["Backfilling"]), (&json!("CREATING"), &json!(false)));
+        let text = "Can't change table IOPS when an index is being created. Table: case Indexes: [new]";
+        assert_eq!(refusal(&target, "UpdateTable", update("ProvisionedThroughput", units(2))).await, busy(text));
+        let text = "Can't change stream status when an index is being created. Table: case Indexes: [new]";
+        assert_eq!(refusal(&target, "UpdateTable", stream_off()).await, busy(text));
+        let text = "Index is being created but is not backfilling yet. Table: case Index: new";
+        assert_eq!(refusal(&target, "UpdateTable", alter("new", 2)).await, busy(text));
+        let text = "Index creation is in resource allocation phase. Retry deletion during backfilling phase or when the \
+                    index is active. Table: case Index: new";
+        assert_eq!(refusal(&target, "UpdateTable", remove("new")).await, busy(text));
+        let text = "Cannot delete table while indexes are being created, updated, or deleted.";
+        assert_eq!(refusal(&target, "DeleteTable", named()).await, busy(text));
+        for request in [make("newer"), remove("old")] {
+            assert_eq!(refusal(&target, "UpdateTable", request).await.0, "LimitExceededException");
+        }
+        answer(&target, "UpdateTable", update("DeletionProtectionEnabled", json!(true))).await;
+        answer(&target, "UpdateTable", update("DeletionProtectionEnabled", json!(false))).await;
+        answer(&target, "UpdateTable", alter("old", 3)).await;
+        assert!(settled(&target).await);
+        target.pause().await;
+        assert_eq!(indexes().await[1]["IndexStatus"], "ACTIVE");
+
+        let altered = answer(&target, "UpdateTable", alter("old", 4)).await["TableDescription"].clone();
+        assert_eq!(altered["TableStatus"], "ACTIVE", "only the index is seen to change");
+        assert_eq!(altered["GlobalSecondaryIndexes"][0]["IndexStatus"], "UPDATING");
+        let text = "Index is being updated. Table: case Index: old";
+        assert_eq!(refusal(&target, "UpdateTable", alter("old", 5)).await, busy(text));
+        answer(&target, "UpdateTable", alter("new", 5)).await;
+        target.advance(1).await;
+        for _ in 0..100 {
+            target.pause().await;
+        }
+        assert_eq!(indexes().await[0]["IndexStatus"], "ACTIVE");
+
+        let iops = answer(&target, "UpdateTable", update("ProvisionedThroughput", units(7))).await;
+        assert_eq!(iops["TableDescription"]["TableStatus"], "UPDATING");
+        let text = "Can't create or delete indexes while table IOPS are being updated. Table: case";
+        assert_eq!(refusal(&target, "UpdateTable", make("newer")).await, busy(text));
+        assert_eq!(refusal(&target, "UpdateTable", remove("old")).await, busy(text));
+        assert!(settled(&target).await);
+        answer(&target, "UpdateTable", stream_off()).await;
+        let text = "Can't create or delete an index when stream status is being updated.";
+        assert_eq!(refusal(&target, "UpdateTable", remove("old")).await, busy(text));
+        assert!(settled(&target).await);
+
+        let removed = answer(&target, "UpdateTable", remove("old")).await["TableDescription"].clone();
+        assert_eq!(
+            (&removed["TableStatus"], removed["GlobalSecondaryIndexes"].as_array().map_or(0, Vec::len)),
+            (&json!("UPDATING"), 2)
+        );
+        let text = "Can't change table IOPS when an index is being deleted. Table: case Indexes: [old]";
+        assert_eq!(refusal(&target, "UpdateTable", update("BillingMode", json!("PAY_PER_REQUEST"))).await, busy(text));
+        let text = "Index is being deleted. Table: case Index: old";
+        assert_eq!(refusal(&target, "UpdateTable", remove("old")).await, busy(text));
+        let mut again = make("old");
+        again["GlobalSecondaryIndexUpdates"][0]["Create"]["IndexName"] = json!("old");
+        assert_eq!(refusal(&target, "UpdateTable", again).await, busy(text));
+        answer(&target, "UpdateTable", update("SSESpecification", json!({ "Enabled": true, "SSEType": "KMS" }))).await;
+        assert!(settled(&target).await);
+        target.pause().await;
+        assert_eq!(indexes().await.as_array().map_or(0, Vec::len), 1);
+
+        let switched = answer(&target, "UpdateTable", update("BillingMode", json!("PAY_PER_REQUEST"))).await;
+        assert_eq!(switched["TableDescription"]["TableStatus"], "UPDATING");
+        assert!(settled(&target).await);
+        answer(&target, "UpdateTable", remove("new")).await;
+        answer(&target, "UpdateTable", update("BillingMode", json!("PAY_PER_REQUEST"))).await;
+        let text = "OnDemandThroughput cannot be updated while index deletion is in progress for indexes: [new]";
+        let limits = update("OnDemandThroughput", json!({ "MaxReadRequestUnits": 5 }));
+        assert_eq!(refusal(&target, "UpdateTable", limits).await, busy(text));
     });
 }

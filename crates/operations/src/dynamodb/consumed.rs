@@ -39,8 +39,10 @@ impl Used {
         Self { table: units, ..Self::default() }
     }
 
-    /// Units on an index alone, as a query of it uses.
-    pub fn index(name: &str, local: bool, units: f64, table: f64) -> Self {
+    /// Units on an index, as a query of it uses, and those of every item that was fetched from the table.
+    pub fn index(name: &str, local: bool, units: f64, fetched: impl IntoIterator<Item = f64>) -> Self {
+        // Not `sum`: of nothing that is -0.0, and would be shown so.
+        let table = fetched.into_iter().fold(0.0, |all, units| all + units);
         let one = BTreeMap::from([(name.to_owned(), units)]);
         let (local, global) = if local { (one, BTreeMap::new()) } else { (BTreeMap::new(), one) };
         Self { table, local, global }
@@ -139,8 +141,10 @@ mod tests {
     #[test]
     fn units_are_summed_and_broken_down() {
         let mut used = Used::table(1.0);
-        used.add(&Used::index("g", false, 2.0, 0.5));
-        used.add(&Used::index("l", true, 1.0, 0.0));
+        used.add(&Used::index("g", false, 2.0, [0.5]));
+        let unfetched = Used::index("l", true, 1.0, []);
+        assert!(unfetched.table.is_sign_positive(), "shown as 0.0");
+        used.add(&unfetched);
         let total = used.shown(Some(ReturnConsumedCapacity::Total), "t", Shown::Plain).expect("asked for");
         assert_eq!((total.capacity_units, total.table, total.write_capacity_units), (Some(4.5), None, None));
         let whole = used.doubled().shown(Some(ReturnConsumedCapacity::Indexes), "t", Shown::Writes).expect("asked for");

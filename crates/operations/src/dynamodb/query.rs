@@ -61,6 +61,7 @@ pub(crate) async fn query(
     target.scalar_projection(projection.as_ref())?;
     let what = if input.query_filter.is_some() { "QueryFilter" } else { "Filter Expression" };
     target.no_key_in_filter(filter.as_ref(), what)?;
+    target.filter_held(filter.as_ref())?;
     target.show(input.select, projection.as_ref())?;
     target.scalar_filter(filter.as_ref())?;
     let query = page::Query {

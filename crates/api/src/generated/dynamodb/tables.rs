@@ -308,9 +308,9 @@ pub static CREATE_TABLE_INPUT: Shape = Shape::new(
         Member::table_name("TableName", &CREATE_TABLE_INPUT_TABLE_NAME),
         Member::optional("BillingMode", &BILLING_MODE),
         Member::optional("ProvisionedThroughput", &PROVISIONED_THROUGHPUT),
-        Member::optional("KeySchema", &KEY_SCHEMA),
-        Member::optional("LocalSecondaryIndexes", &LOCAL_SECONDARY_INDEX_LIST),
+        Member::optional("KeySchema", &CREATE_TABLE_INPUT_KEY_SCHEMA),
         Member::optional("GlobalSecondaryIndexes", &GLOBAL_SECONDARY_INDEX_LIST),
+        Member::optional("LocalSecondaryIndexes", &LOCAL_SECONDARY_INDEX_LIST),
         Member::optional("StreamSpecification", &STREAM_SPECIFICATION),
         Member::optional("SSESpecification", &SSE_SPECIFICATION),
         Member::optional("Tags", &TAG_LIST),
@@ -324,6 +324,9 @@ pub static CREATE_TABLE_INPUT: Shape = Shape::new(
     ]),
 )
 .constrained();
+
+pub static CREATE_TABLE_INPUT_KEY_SCHEMA: Shape =
+    Shape::new("CreateTableInputKeySchema", Kind::List(&KEY_SCHEMA_ELEMENT)).min(1).max(2).constrained();
 
 pub static CREATE_TABLE_INPUT_TABLE_CLASS: Shape = Shape::new("CreateTableInputTableClass", Kind::String);
 
@@ -918,11 +921,14 @@ pub static LOCAL_SECONDARY_INDEX: Shape = Shape::new(
     "LocalSecondaryIndex",
     Kind::Structure(&[
         Member::required("IndexName", &INDEX_NAME),
-        Member::required("KeySchema", &KEY_SCHEMA),
+        Member::required("KeySchema", &LOCAL_SECONDARY_INDEX_KEY_SCHEMA),
         Member::required("Projection", &PROJECTION),
     ]),
 )
 .constrained();
+
+pub static LOCAL_SECONDARY_INDEX_KEY_SCHEMA: Shape =
+    Shape::new("LocalSecondaryIndexKeySchema", Kind::List(&KEY_SCHEMA_ELEMENT)).min(1).max(2).constrained();
 
 pub static LOCAL_SECONDARY_INDEX_LIST: Shape =
     Shape::new("LocalSecondaryIndexList", Kind::List(&LOCAL_SECONDARY_INDEX)).constrained();

@@ -193,8 +193,9 @@ fn update(
         let wanted = Throughput { read_units: given.read_capacity_units, write_units: given.write_capacity_units };
         throughput(&mut changed, wanted, now)?;
     }
-    if table.billing == BillingMode::Provisioned {
-        changed.recorded.remove(ON_DEMAND);
+    match table.billing {
+        BillingMode::Provisioned => drop(changed.recorded.remove(ON_DEMAND)),
+        BillingMode::PayPerRequest => changed.throughput = Throughput::default(),
     }
     let given = Settings {
         throughput: update.provisioned_throughput.as_ref(),

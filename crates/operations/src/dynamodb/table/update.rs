@@ -81,7 +81,11 @@ fn admitted(input: &api::UpdateTableInput, table: &TableDefinition, stream_moves
         TableState::Updating if input.deletion_protection_enabled.is_some() || warm_given(input).is_some() => {
             return Ok(());
         }
-        TableState::Updating if index_moves && (!updates.is_empty() || input.sse_specification.is_some()) => {
+        // What an index in a short state forbids is refused above; a mode that the table has already is no change.
+        TableState::Updating
+            if index_moves
+                && (!updates.is_empty() || input.sse_specification.is_some() || input.billing_mode.is_some()) =>
+        {
             return Ok(());
         }
         TableState::Updating if made_or_ended && stream_moves => {
@@ -131,8 +135,10 @@ fn changes(input: &api::UpdateTableInput, table: &TableDefinition, now: Millis) 
         let table = Box::new(updated);
         changes.push(if takes_time { Change::Update { table } } else { Change::Record { table } });
     }
+    // An index that is not ready is told before one whose throughput lacks.
+    let of_indexes = index_updates::changes(input, table, &updated_billing, now)?;
     changes.extend(index_updates::billing(input, table, &updated_billing)?);
-    changes.extend(index_updates::changes(input, table, &updated_billing, now)?);
+    changes.extend(of_indexes);
     changes.extend(stream(input, table)?);
     Ok(changes)
 }

@@ -144,11 +144,7 @@ fn key_schema(definitions: &[AttributeDefinition], keys: &[KeySchemaElement]) ->
         return Err(Error::validation("Invalid KeySchema: Some index key attribute have no definition"));
     }
     defined(definitions, keys)?;
-    order(keys)?;
-    if keys.len() > 2 {
-        return invalid("The KeySchema exceeds the maximum allowed number of RANGE key attributes");
-    }
-    Ok(())
+    order(keys)
 }
 
 /// Every key element has its definition.
