@@ -25,11 +25,21 @@ pub struct Settings {
     pub idle: Duration,
     /// Steps are made in the background; otherwise only [`Jobs::pass`] makes them.
     pub background: bool,
+    /// A bug to be found.
+    #[cfg(feature = "planted-bugs")]
+    pub planted: Option<headwater_table::planted::PlantedBug>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { rows_per_step: 128, rows_per_second: 20_000, idle: Duration::from_millis(500), background: true }
+        Self {
+            rows_per_step: 128,
+            rows_per_second: 20_000,
+            idle: Duration::from_millis(500),
+            background: true,
+            #[cfg(feature = "planted-bugs")]
+            planted: None,
+        }
     }
 }
 
@@ -138,7 +148,7 @@ impl Shared {
         }
         let catalog = self.log.catalog()?;
         for job in jobs(&catalog) {
-            let made = step(&self.log, &job, self.settings.rows_per_step).await?;
+            let made = step(&self.log, &job, &self.settings).await?;
             let counter = match job.kind {
                 Kind::Fill => &self.filled,
                 Kind::Sweep => &self.swept,

@@ -4,10 +4,13 @@ use futures_util::future::join_all;
 use headwater_log::{Change, Defined, Definition, Error, Log};
 use headwater_storage::keyspace::job_key;
 use headwater_table::backfill::{self, Filled};
+#[cfg(feature = "planted-bugs")]
+use headwater_table::planted::PlantedBug;
 use headwater_table::{ReadError, Refusal, ttl};
 use headwater_types::{Millis, TableId};
 
 use crate::job::{Cursor, Job, Kind, jobs};
+use crate::runner::Settings;
 
 /// What a step did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -51,12 +54,12 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// Does one step of a job: at most about `rows` rows.
-pub(crate) async fn step(log: &Log, job: &Job, rows: usize) -> Result<Step, Failure> {
+/// Does one step of a job.
+pub(crate) async fn step(log: &Log, job: &Job, settings: &Settings) -> Result<Step, Failure> {
     match job.kind {
-        Kind::Fill => fill(log, job, rows).await,
+        Kind::Fill => fill(log, job, settings).await,
         Kind::Sweep => sweep(log, job).await,
-        Kind::Expire => expire(log, job, rows).await,
+        Kind::Expire => expire(log, job, settings).await,
     }
 }
 
@@ -67,11 +70,20 @@ pub(crate) fn cursor(log: &Log, job: &Job) -> Result<Cursor, Failure> {
     row.map_or(Ok(Cursor::default()), |row| Cursor::decode(&row).ok_or_else(torn))
 }
 
-async fn fill(log: &Log, job: &Job, rows: usize) -> Result<Step, Failure> {
+async fn fill(log: &Log, job: &Job, settings: &Settings) -> Result<Step, Failure> {
     let before = cursor(log, job)?;
-    let Some(page) = backfill::page(log, &job.table, before.last.as_deref(), rows)? else {
+    let Some(page) = backfill::page(log, &job.table, before.last.as_deref(), settings.rows_per_step)? else {
         finish(log, job).await?;
         return Ok(Step { rows: 0, more: true });
+    };
+    #[cfg(feature = "planted-bugs")]
+    let page = {
+        let mut page = page;
+        if settings.planted == Some(PlantedBug::BackfillStale) {
+            page.keep_scanned(log);
+            log.runtime().sleep(std::time::Duration::from_millis(10)).await;
+        }
+        page
     };
     let items = page.items() as u64;
     let after = Cursor { items: before.items + items, last: Some(page.last.clone()) };
@@ -91,8 +103,17 @@ async fn sweep(log: &Log, job: &Job) -> Result<Step, Failure> {
 }
 
 /// Deletes what has expired, oldest first, side by side: each waits for its own commit.
-async fn expire(log: &Log, job: &Job, rows: usize) -> Result<Step, Failure> {
-    let expired = ttl::expired(log, &job.table, log.clock().store(), rows)?;
+async fn expire(log: &Log, job: &Job, settings: &Settings) -> Result<Step, Failure> {
+    let expired = ttl::expired(log, &job.table, log.clock().store(), settings.rows_per_step)?;
+    #[cfg(feature = "planted-bugs")]
+    let expired = {
+        let mut expired = expired;
+        if settings.planted == Some(PlantedBug::TtlBlind) {
+            expired.iter_mut().for_each(|item| item.blind = true);
+            log.runtime().sleep(std::time::Duration::from_millis(10)).await;
+        }
+        expired
+    };
     let deletions = expired.into_iter().map(|expired| ttl::expire(log, expired));
     let mut deleted = 0;
     for deletion in join_all(deletions).await {

@@ -42,8 +42,17 @@ impl<'a> Parser<'a> {
             return Err(Error::in_expression(kind, "The expression can not be empty;"));
         }
         if text.len() > EXPRESSION_BYTES_MAX {
-            let detail = "Expression size has exceeded the maximum allowed size; expression size:";
-            return Err(Error::in_expression(kind, format!("{detail} {}", text.len())));
+            let detail = "Expression size has exceeded the maximum allowed size;";
+            // Source: observed on the service by dynamodb-conformance (deepRequests): an update's size is not told.
+            return Err(Error::in_expression(
+                kind,
+                match kind {
+                    Kind::Update => detail.to_owned(),
+                    Kind::Condition | Kind::Filter | Kind::Projection | Kind::KeyCondition => {
+                        format!("{detail} expression size: {}", text.len())
+                    }
+                },
+            ));
         }
         let tokens = tokens(text);
         Ok(Self { kind, text, tokens, at: 0, operators: 0, redundant: false, depth: 0 })

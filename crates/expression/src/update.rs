@@ -120,6 +120,19 @@ impl Update {
         })
     }
 
+    /// Visits every path the update names, in order of appearance.
+    pub fn paths<'a>(&'a self, visit: &mut dyn FnMut(&'a Path)) {
+        for action in &self.actions {
+            match action {
+                Action::Set(path, value) => {
+                    visit(path);
+                    value.paths(visit);
+                }
+                Action::Remove(path) | Action::Add(path, _) | Action::Delete(path, _) => visit(path),
+            }
+        }
+    }
+
     /// Shows the places the update writes, for UPDATED_OLD (on the old item) and UPDATED_NEW (on the new one).
     pub fn touched(&self) -> Projection {
         Projection::of(self.targets().cloned().collect())
@@ -128,6 +141,35 @@ impl Update {
     /// Whether the update makes an item where there is none: it does unless it only takes away.
     pub fn creates_item(&self) -> bool {
         self.actions.iter().any(|action| matches!(action, Action::Set(..) | Action::Add(..)))
+    }
+}
+
+impl Value {
+    fn paths<'a>(&'a self, visit: &mut dyn FnMut(&'a Path)) {
+        match self {
+            Self::Plain(term) => term.paths(visit),
+            Self::Plus(left, right) | Self::Minus(left, right) => {
+                left.paths(visit);
+                right.paths(visit);
+            }
+        }
+    }
+}
+
+impl Term {
+    fn paths<'a>(&'a self, visit: &mut dyn FnMut(&'a Path)) {
+        match self {
+            Self::Path(path) => visit(path),
+            Self::Value(_) => {}
+            Self::IfNotExists(path, otherwise) => {
+                visit(path);
+                otherwise.paths(visit);
+            }
+            Self::ListAppend(first, second) => {
+                first.paths(visit);
+                second.paths(visit);
+            }
+        }
     }
 }
 

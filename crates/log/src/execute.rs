@@ -107,6 +107,7 @@ impl Shared {
         let effects = {
             let mut effects = effects;
             crate::planted::mark(&mut effects, drawn);
+            crate::planted::forget(self.settings.planted, &mut effects);
             effects
         };
         let keys_bytes: usize = touches.iter().map(|touch| touch.key.len() + 128).sum();

@@ -4,6 +4,8 @@
 //! place in the log is its drawn number, kept behind its payload; two commits can overtake each other, so a reader at the
 //! tail passes a number that appears only later.
 //!
+//! [`PlantedBug::EntryForgotten`]: entries of indexes are made and never removed.
+//!
 //! [`PlantedBug::TornTransaction`] and [`PlantedBug::TokenApart`]: a plan is cut in parts, each committed after the other.
 
 #[cfg(feature = "planted-bugs")]
@@ -37,7 +39,14 @@ mod apart {
                     written.into_iter().partition(|at| touches.get(*at).is_some_and(|touch| touch.table.is_some()));
                 (!tokens.is_empty() && !items.is_empty()).then(|| vec![items, tokens])
             }
-            PlantedBug::TornTransaction | PlantedBug::NumberBeforeCommit => None,
+            PlantedBug::TornTransaction | PlantedBug::NumberBeforeCommit | PlantedBug::EntryForgotten => None,
+        }
+    }
+
+    /// Leaves the old entries of changed items in their indexes.
+    pub(crate) fn forget(bug: Option<PlantedBug>, effects: &mut [Effect]) {
+        if bug == Some(PlantedBug::EntryForgotten) {
+            effects.iter_mut().for_each(|effect| effect.entries.retain(|(_, value)| value.is_some()));
         }
     }
 

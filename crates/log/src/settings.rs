@@ -34,6 +34,8 @@ pub enum PlantedBug {
     /// An idempotency token is committed in a batch of its own, after what was done under it: whoever asks again after a
     /// crash, or because the client hung up in between, does it twice.
     TokenApart,
+    /// The old entry of a changed item stays in its index.
+    EntryForgotten,
 }
 
 impl Default for Settings {

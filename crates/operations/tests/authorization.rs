@@ -76,9 +76,8 @@ fn item_requests(iterator: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Operations of the model that have no request here: TTL, which is not built, and transactions, which ask for the actions of
-/// their items.
-const NOT_BUILT: usize = 4;
+/// Operations of the model that have no request here: transactions ask for the actions of their items.
+const TRANSACTIONS: usize = 2;
 
 #[test]
 fn every_operation_asks_before_it_looks_anything_up() {
@@ -89,7 +88,7 @@ fn every_operation_asks_before_it_looks_anything_up() {
         recorder.refusing.store(true, Ordering::SeqCst);
         let requests = requests(&iterator);
         let known = dynamodb::OPERATIONS.len() + dynamodb_streams::OPERATIONS.len();
-        assert_eq!(requests.len() + NOT_BUILT, known, "a newly built operation needs its request here");
+        assert_eq!(requests.len() + TRANSACTIONS, known, "a newly built operation needs its request here");
         for (operation, request) in requests {
             recorder.asked.lock().expect("no panic before").clear();
             let refusal = target.call(&operation, request.as_bytes()).await.expect_err(&operation);
@@ -97,6 +96,53 @@ fn every_operation_asks_before_it_looks_anything_up() {
             let asked = recorder.asked.lock().expect("no panic before").clone();
             let action = format!("dynamodb:{operation}");
             assert!(!asked.is_empty() && asked.iter().all(|access| access.action == action), "{operation}: {asked:?}");
+        }
+    });
+}
+
+#[test]
+fn a_transaction_asks_for_the_actions_of_its_items() {
+    memory::run(1, |world| async move {
+        let recorder = Arc::new(Recorder::default());
+        let target = InProcess::open(&world, recorder.clone()).await;
+        recorder.refusing.store(true, Ordering::SeqCst);
+        let key = json!({ "p": { "S": "a" } });
+        let write = json!({ "TransactItems": [
+            { "Put": { "TableName": "put-here", "Item": key } },
+            { "Update": { "TableName": "update-here", "Key": key, "UpdateExpression": "REMOVE a" } },
+            { "Delete": { "TableName": "delete-here", "Key": key } },
+            { "ConditionCheck": { "TableName": "check-here", "Key": key, "ConditionExpression": "attribute_exists(p)" } },
+            { "Put": { "TableName": "put-here", "Item": { "p": { "S": "b" } } } },
+        ] });
+        let get = json!({ "TransactItems": [{ "Get": { "TableName": "get-here", "Key": key } }] });
+        let writes = [
+            ("dynamodb:PutItem", "put-here"),
+            ("dynamodb:UpdateItem", "update-here"),
+            ("dynamodb:DeleteItem", "delete-here"),
+            ("dynamodb:ConditionCheckItem", "check-here"),
+        ];
+        let cases = [
+            ("TransactWriteItems", write, &writes[..]),
+            ("TransactGetItems", get, &[("dynamodb:GetItem", "get-here")][..]),
+        ];
+        for (operation, request, expected) in cases {
+            recorder.asked.lock().expect("no panic before").clear();
+            let refusal = target.call(operation, request.to_string().as_bytes()).await.expect_err(operation);
+            assert_eq!(refusal.name(), "AccessDeniedException", "{operation}: {refusal}");
+            let asked = recorder.asked.lock().expect("no panic before").clone();
+            let mut expected: Vec<(&str, String)> = expected
+                .iter()
+                .map(|(action, table)| {
+                    (*action, format!("arn:aws:dynamodb:{}:{}:table/{table}", memory::REGION, memory::ACCOUNT))
+                })
+                .collect();
+            let mut found: Vec<(&str, String)> =
+                asked.iter().map(|access| (access.action.as_str(), access.resource_arn.clone())).collect();
+            expected.sort();
+            found.sort();
+            assert_eq!(found, expected, "{operation}");
+            let enclosing = ("dynamodb:EnclosingOperation".to_owned(), operation.to_owned());
+            assert!(asked.iter().all(|access| access.condition_keys.contains(&enclosing)), "{asked:?}");
         }
     });
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use memory::InProcess;
 
 /// What the operations of this version are; each must be judged by a case.
-const BUILT: [&str; 57] = [
+const BUILT: [&str; 59] = [
     "BatchExecuteStatement",
     "BatchGetItem",
     "BatchWriteItem",
@@ -62,6 +62,8 @@ const BUILT: [&str; 57] = [
     "RestoreTableToPointInTime",
     "Scan",
     "TagResource",
+    "TransactGetItems",
+    "TransactWriteItems",
     "UntagResource",
     "UpdateContinuousBackups",
     "UpdateContributorInsights",

@@ -24,6 +24,9 @@ const PAGE_BYTES: usize = 256 * 1_024;
 #[derive(Debug)]
 pub struct Page {
     touches: Vec<Touch>,
+    /// Items as they were scanned, to be entered as they were.
+    #[cfg(feature = "planted-bugs")]
+    stale: Option<Vec<Row>>,
     /// Storage key of the last item; the next page starts behind it.
     pub last: Bytes,
     /// Their size. Unit: bytes.
@@ -31,6 +34,14 @@ pub struct Page {
 }
 
 impl Page {
+    /// Enters the items as they were scanned: a planted bug.
+    #[cfg(feature = "planted-bugs")]
+    pub fn keep_scanned(&mut self, log: &Log) {
+        let snapshot = log.snapshot();
+        let scanned = |touch: &Touch| snapshot.get(&touch.key).ok().flatten().map(Row::from_stored);
+        self.stale = self.touches.iter().map(scanned).collect();
+    }
+
     /// How many items.
     pub fn items(&self) -> usize {
         self.touches.len()
@@ -52,7 +63,13 @@ pub fn page(log: &Log, table: &TableDefinition, cursor: Option<&[u8]>, most: usi
     let start = cursor.map_or_else(|| prefix.clone(), |cursor| [cursor, &[0]].concat());
     let end = table_prefix(headwater_types::TableId(table.id.0 + 1));
     let snapshot = log.snapshot();
-    let mut page = Page { touches: Vec::new(), last: Bytes::new(), bytes: 0 };
+    let mut page = Page {
+        touches: Vec::new(),
+        #[cfg(feature = "planted-bugs")]
+        stale: None,
+        last: Bytes::new(),
+        bytes: 0,
+    };
     for entry in snapshot.scan(&start, &end, Direction::Forward).take(most) {
         let (key, value) = entry?;
         let place = key.get(prefix.len()..).and_then(|rest| rest.first_chunk::<16>()).ok_or(ReadError::Corrupt)?;
@@ -68,12 +85,21 @@ pub fn page(log: &Log, table: &TableDefinition, cursor: Option<&[u8]>, most: usi
 
 /// Writes the entries of a page's items as they are now, and the cursor row `(key, value)`, in one commit.
 pub async fn fill(log: &Log, page: &Page, index: u32, cursor: (Bytes, Bytes)) -> Result<Filled, Refusal> {
-    let fill = Fill { touches: page.touches.clone(), index, cursor, bytes: page.bytes };
+    let fill = Fill {
+        touches: page.touches.clone(),
+        #[cfg(feature = "planted-bugs")]
+        stale: page.stale.clone(),
+        index,
+        cursor,
+        bytes: page.bytes,
+    };
     log.execute(fill).await.map_err(Refusal::Log)?
 }
 
 struct Fill {
     touches: Vec<Touch>,
+    #[cfg(feature = "planted-bugs")]
+    stale: Option<Vec<Row>>,
     index: u32,
     cursor: (Bytes, Bytes),
     bytes: usize,
@@ -107,6 +133,11 @@ impl Fill {
         let mut count = 0;
         for (at, (touch, effect)) in self.touches.iter().zip(&mut effects).enumerate() {
             let row = view.value(at).cloned().map(Row::from_stored);
+            #[cfg(feature = "planted-bugs")]
+            let row = match &self.stale {
+                Some(stale) => stale.get(at).cloned(),
+                None => row,
+            };
             let Some(entries) = entries(table, self.index, touch, row.as_ref())? else { return Ok(None) };
             count += entries.len();
             effect.entries = entries;

@@ -12,6 +12,8 @@ pub mod collection;
 pub mod command;
 pub mod index;
 mod plan;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 pub mod query;
 pub mod read;
 pub mod row;

@@ -121,7 +121,7 @@ impl Step {
         if old.is_none() && !update.creates_item() {
             return Ok(None);
         }
-        if after.values().map(AttributeValue::depth).max().unwrap_or(0) > NESTING_LEVELS_MAX {
+        if after.values().map(AttributeValue::depth).max().unwrap_or(0) >= NESTING_LEVELS_MAX {
             return Err(Refusal::Nesting);
         }
         let row = Row::new(&after);

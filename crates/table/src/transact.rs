@@ -20,6 +20,7 @@ use headwater_types::{HashKey, Item, TableId};
 use crate::change::Origin;
 use crate::collection;
 use crate::command::{Action, Change, Refusal, Step, Written};
+use crate::index::IndexKeyFault;
 use crate::plan;
 use crate::read::ReadError;
 use crate::row::Row;
@@ -211,9 +212,9 @@ impl Transaction {
             sizes: Vec::new(),
             refusals: Vec::with_capacity(self.actions.len()),
         };
-        // What is wrong with the request itself is told first and alone.
-        let wrong = self.actions.iter().enumerate().find_map(|(at, kind)| Some((at, wrong(view.table(at), kind)?)));
-        if let Some((at, refusal)) = wrong {
+        // What is wrong with the request itself is told first and alone; of that, what refuses the request comes first.
+        let all = self.actions.iter().enumerate().filter_map(|(at, kind)| Some((at, wrong(view.table(at), kind)?)));
+        if let Some((at, refusal)) = all.min_by_key(|(at, refusal)| (!refusal.refuses_request(), *at)) {
             decided.refusals.extend(self.actions.iter().map(|_| None));
             if let Some(place) = decided.refusals.get_mut(at) {
                 *place = Some(refusal);
@@ -284,6 +285,21 @@ impl Transaction {
             None => {}
         }
         Ok(after)
+    }
+}
+
+impl Refusal {
+    /// Whether it refuses a transaction's request rather than cancel the transaction.
+    ///
+    /// Source: observed on the service by dynamodb-conformance (transactIndexKeys, itemSizeBySurface): what is seen in the
+    ///         request alone, even when only the table says what to look for.
+    pub fn refuses_request(&self) -> bool {
+        match self {
+            Self::IndexKey { error, .. } => matches!(error.fault, IndexKeyFault::Empty { .. }),
+            Self::ItemTooLarge { update } => !update,
+            Self::NotActive(_) | Self::Corrupt | Self::Log(_) => true,
+            Self::ConditionFailed { .. } | Self::Expression(_) | Self::Nesting | Self::CollectionTooLarge => false,
+        }
     }
 }
 

@@ -73,6 +73,9 @@ pub struct Expired {
     /// Index of the expiry that it stands in.
     index: u32,
     seconds: i64,
+    /// It is deleted without another look: a planted bug.
+    #[cfg(feature = "planted-bugs")]
+    pub blind: bool,
 }
 
 /// Items that have expired by `now`, oldest first, at most `most`. Nothing unless the table's expiry is on.
@@ -101,7 +104,13 @@ pub fn expired(log: &Log, table: &TableDefinition, now: Millis, most: usize) -> 
             let touch = Touch { table: Some(table.id), hash, key: storage_key.into() };
             let collection = collection::touch(table, &touch);
             let touches = std::iter::once(touch).chain(collection).collect();
-            Ok(Expired { touches, index: expiry.index, seconds: i64::from_be_bytes(*seconds) })
+            Ok(Expired {
+                touches,
+                index: expiry.index,
+                seconds: i64::from_be_bytes(*seconds),
+                #[cfg(feature = "planted-bugs")]
+                blind: false,
+            })
         })
         .collect()
 }
@@ -140,7 +149,10 @@ impl Expired {
         let (Some(old), Some(touch)) = (view.value(0).cloned().map(Row::from_stored), self.touches.first()) else {
             return Ok(Vec::new());
         };
-        if expires_at(&expiry.attribute, &old)? != Some(self.seconds) || self.seconds >= view.now().seconds() {
+        let stands = expires_at(&expiry.attribute, &old)? == Some(self.seconds) && self.seconds < view.now().seconds();
+        #[cfg(feature = "planted-bugs")]
+        let stands = stands || self.blind;
+        if !stands {
             return Ok(Vec::new());
         }
         let planned = plan::effect(table, touch, Origin::TimeToLive, Some(&old), None)?;

@@ -8,7 +8,8 @@ pub const PARTITION_KEY_BYTES_MAX: usize = 2_048;
 pub const SORT_KEY_BYTES_MAX: usize = 1_024;
 /// Largest item collection of a table with local indexes. Unit: bytes. Source: "Item collections in DynamoDB", developer guide.
 pub const COLLECTION_BYTES_MAX: i64 = 10 * 1_024 * 1_024 * 1_024;
-/// Deepest nesting of lists and maps. Unit: levels. Source: "Service, account, and table quotas", DynamoDB developer guide.
+/// Deepest nesting of lists and maps, the value inside them counted. Unit: levels. Source: "Service, account, and table quotas",
+/// DynamoDB developer guide; how they are counted: observed on the service by dynamodb-conformance (nestingDepth).
 pub const NESTING_LEVELS_MAX: usize = 32;
 /// Longest expression. Unit: bytes. Source: "Service, account, and table quotas", DynamoDB developer guide.
 pub const EXPRESSION_BYTES_MAX: usize = 4_096;

@@ -53,7 +53,8 @@ impl Admin {
                 (0..30, Some(table)) if table.enabled => self.change(TableChange::Disable).await,
                 (0..30, Some(_)) => self.change(TableChange::Enable).await,
                 (30..40, Some(_)) => self.change(TableChange::Delete).await,
-                (40..80, Some(_)) => self.reshape(true).await,
+                (40..60, Some(_)) => self.reindex().await,
+                (60..85, Some(_)) => self.reshape(true).await,
                 (_, Some(_)) => self.reshape(false).await,
             }
         }
@@ -76,6 +77,22 @@ impl Admin {
         self.sim.history.lock().count(if split { "(split)" } else { "(roll over)" }, end);
     }
 
+    /// Makes or removes an index, or switches expiry on or off; what is under way or there already is refused.
+    async fn reindex(&self) {
+        let name = &self.table.name;
+        let expiry =
+            |on: bool| json!({"TableName": name, "TimeToLiveSpecification": {"Enabled": on, "AttributeName": "m"}});
+        let delete = json!({"TableName": name, "GlobalSecondaryIndexUpdates": [{"Delete": {"IndexName": "made"}}]});
+        let (operation, body) = match self.sim.dice().below(6) {
+            0..3 => ("UpdateTable", protocol::create_index(&self.table)),
+            3 => ("UpdateTable", delete),
+            4 => ("UpdateTimeToLive", expiry(true)),
+            _ => ("UpdateTimeToLive", expiry(false)),
+        };
+        // Whatever it comes to: the structures of every snapshot are compared with its items.
+        drop(self.sim.ask(operation, body, None).await);
+    }
+
     async fn change(&mut self, change: TableChange) {
         let (operation, body) = self.request(change);
         let invoked = self.sim.tick();
@@ -90,8 +107,11 @@ impl Admin {
                 if change == TableChange::Delete { None } else { description }
             }
             Err(failure) => {
+                // A table whose indexes are under way is not deleted.
+                let busy = |name: &str| change == TableChange::Delete && name == "ResourceInUseException";
                 if let Failure::Refused { name, body } = failure
                     && !protocol::may_be_met(name)
+                    && !busy(name)
                 {
                     let text = format!("{operation} of {} is refused: {name} {body}", self.table.name);
                     self.sim.notice(Violation::new("a valid change of a table is done", text));

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
+use headwater_delivery::Jobs;
 use headwater_log::Log;
 use headwater_storage::Cell;
 use headwater_storage::embedded::Durability;
@@ -248,6 +249,7 @@ impl Cluster {
             // A fault struck while opening (full, closed, crashed): try again.
             Either::Left(_) | Either::Right(_) => return Death::Crashed,
         };
+        let jobs = Jobs::start(log.clone(), crate::planted::job_settings(self.bug));
         self.slots[slot].send_replace(Some(Arc::new(Server::new(number, runtime.clone(), log.clone()))));
         let killed = Box::pin(self.killed(&control));
         let restarted = Box::pin(restarts.changed());
@@ -256,7 +258,10 @@ impl Cluster {
             Either::Left((Either::Right(_), _)) => Death::Killed,
             Either::Right(_) if self.dice.percent(50) => Death::Killed,
             Either::Right(_) => {
-                let closing = runtime.spawn(async move { log.close().await });
+                let closing = runtime.spawn(async move {
+                    jobs.stop().await;
+                    log.close().await
+                });
                 let closed = closing.await.expect("nothing kills a node in calm");
                 closed.expect("an orderly stop succeeds in calm");
                 Death::Stopped

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::ledger::Ledger;
 use crate::linearize::Call;
 use crate::spec::{Answer, Item, Operation};
+use crate::structures::Compared;
 
 /// An item's name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -199,6 +201,12 @@ pub struct History {
     pub streams: BTreeMap<String, StreamRead>,
     /// The items of each table that exists in the end.
     pub items: BTreeMap<String, BTreeMap<Key, Item>>,
+    /// What was seen of transactions.
+    pub ledger: Ledger,
+    /// What was compared in snapshots.
+    pub compared: Compared,
+    /// Items that the service deleted because they had expired.
+    pub expired: u64,
     /// What a client noticed itself.
     pub noticed: Vec<Violation>,
     /// Requests by operation and how they ended.

@@ -5,17 +5,21 @@
 //! plan (seed) ─► cluster: nodes over one durable state ◄─ killed and opened again
 //!                   ▲ JSON requests, as tasks of a node
 //!      clients, admins (one per table), readers (streams only) ─► history ─► check ─► violations
+//!      ledger (transactions), expiry (time to live) ──────────────►┘
+//!      structures: indexes, expiry, collections of published snapshots, held to their items ─► violations
 //! ```
 //! Owns: the workload, the history, the checkers. In: a seed and a mode. Out: figures, and what was broken.
 //! Never: a clock or a random number of its own inside a run; a look at anything that a client could not see (but the
-//! hash ranges of open shards, which no API of this version shows).
+//! hash ranges of open shards, which no API of this version shows, and the entries in snapshots, by their stored form).
 
 pub mod admin;
 pub mod check;
 pub mod client;
 pub mod cluster;
 pub mod embedded;
+pub mod expiry;
 pub mod history;
+pub mod ledger;
 pub mod linearize;
 pub mod plan;
 pub mod planted;
@@ -26,3 +30,4 @@ pub mod run;
 pub mod server;
 pub mod spec;
 pub mod stopwatch;
+pub mod structures;

@@ -107,6 +107,10 @@ pub struct TablePlan {
     pub stream: Option<&'static str>,
     /// Changes made to it while the clients run.
     pub changes: u64,
+    /// It has a local index on `w`.
+    pub local: bool,
+    /// It has a global index on `n` from the start.
+    pub global: bool,
 }
 
 impl TablePlan {
@@ -220,7 +224,9 @@ fn table(index: u64, dice: &Dice) -> TablePlan {
         sks: dice.between(2, 4),
         // The first nearly always has a stream: a run without records shows little of them, but it has its own schedules.
         stream: dice.percent(if index == 0 { 95 } else { 60 }).then(|| *dice.pick(&views)),
-        changes: if dice.percent(60) { dice.between(1, 5) } else { 0 },
+        changes: if dice.percent(60) { dice.between(1, 8) } else { 0 },
+        local: sk.is_some() && dice.percent(40),
+        global: dice.percent(40),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use headwater_delivery::Settings as JobSettings;
 use headwater_log::Settings;
 use headwater_storage::embedded as storage;
 
@@ -21,22 +22,42 @@ pub enum Bug {
     RecordApartFromItem,
     /// The index closes a part between two halves of a group: a flush keeps one of them.
     RotateInsideGroup,
+    /// A transaction is committed as one plan per item.
+    TornTransaction,
+    /// A token is committed after what was done under it.
+    TokenApart,
+    /// The old entry of a changed item stays in its index.
+    EntryForgotten,
+    /// A backfill writes the entry of the item that it scanned, not of the item as it is.
+    BackfillStale,
+    /// What had expired when it was looked for is deleted without another look.
+    TtlBlind,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 10] = [
         Self::NumberBeforeCommit,
         Self::AckBeforeSync,
         Self::NoSync,
         Self::RecordApartFromItem,
         Self::RotateInsideGroup,
+        Self::TornTransaction,
+        Self::TokenApart,
+        Self::EntryForgotten,
+        Self::BackfillStale,
+        Self::TtlBlind,
     ];
 
     /// Where it can show itself.
     pub fn mode(self) -> Mode {
         match self {
-            Self::NumberBeforeCommit => Mode::Memory,
+            Self::NumberBeforeCommit
+            | Self::TornTransaction
+            | Self::TokenApart
+            | Self::EntryForgotten
+            | Self::BackfillStale
+            | Self::TtlBlind => Mode::Memory,
             Self::AckBeforeSync | Self::NoSync | Self::RecordApartFromItem | Self::RotateInsideGroup => Mode::Embedded,
         }
     }
@@ -44,7 +65,12 @@ impl Bug {
     /// What it is to the engine.
     pub fn in_storage(self) -> Option<storage::Planted> {
         match self {
-            Self::NumberBeforeCommit => None,
+            Self::NumberBeforeCommit
+            | Self::TornTransaction
+            | Self::TokenApart
+            | Self::EntryForgotten
+            | Self::BackfillStale
+            | Self::TtlBlind => None,
             Self::AckBeforeSync => Some(storage::Planted::AckBeforeSync),
             Self::NoSync => Some(storage::Planted::NoSync),
             Self::RecordApartFromItem => Some(storage::Planted::RecordApartFromItem),
@@ -63,6 +89,14 @@ impl Bug {
             Self::AckBeforeSync | Self::NoSync => &[SERIAL, TAIL, ONCE],
             Self::RecordApartFromItem => &[ONCE, FOLD],
             Self::RotateInsideGroup => &[SERIAL, ONCE, FOLD],
+            Self::TornTransaction => {
+                &["a transaction is whole", "transactions and single operations are strictly serialisable"]
+            }
+            Self::TokenApart => &["a request is done once under its token"],
+            Self::EntryForgotten | Self::BackfillStale => {
+                &["what a snapshot holds beside the items follows from the items"]
+            }
+            Self::TtlBlind => &["the service deletes what has expired and nothing else"],
         }
     }
 }
@@ -71,9 +105,22 @@ impl Bug {
 pub fn log_settings(bug: Option<Bug>, partitions: usize) -> Settings {
     let planted = match bug {
         Some(Bug::NumberBeforeCommit) => Some(headwater_log::PlantedBug::NumberBeforeCommit),
+        Some(Bug::TornTransaction) => Some(headwater_log::PlantedBug::TornTransaction),
+        Some(Bug::TokenApart) => Some(headwater_log::PlantedBug::TokenApart),
+        Some(Bug::EntryForgotten) => Some(headwater_log::PlantedBug::EntryForgotten),
         Some(_) | None => None,
     };
     Settings { on_demand_partitions: partitions, planted, ..Settings::default() }
+}
+
+/// Settings of a node's jobs: small steps, so that crashes meet them in the middle.
+pub fn job_settings(bug: Option<Bug>) -> JobSettings {
+    let planted = match bug {
+        Some(Bug::BackfillStale) => Some(headwater_table::planted::PlantedBug::BackfillStale),
+        Some(Bug::TtlBlind) => Some(headwater_table::planted::PlantedBug::TtlBlind),
+        Some(_) | None => None,
+    };
+    JobSettings { rows_per_step: 2, rows_per_second: 400, planted, ..JobSettings::default() }
 }
 
 /// Looks for each bug, in at most `seeds_max` seeds; a bug that is not found is a failure.

@@ -15,16 +15,52 @@ pub fn create_table(table: &TablePlan) -> Value {
         attributes.push(json!({"AttributeName": "sk", "AttributeType": sk.letter()}));
         schema.push(json!({"AttributeName": "sk", "KeyType": "RANGE"}));
     }
+    let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
+    if table.local {
+        attributes.push(json!({"AttributeName": "w", "AttributeType": "N"}));
+    }
+    if table.global {
+        attributes.push(json!({"AttributeName": "n", "AttributeType": "N"}));
+    }
     let mut request = json!({
         "TableName": table.name,
         "AttributeDefinitions": attributes,
         "KeySchema": schema,
         "BillingMode": "PAY_PER_REQUEST",
     });
+    if table.local {
+        request["LocalSecondaryIndexes"] = json!([{
+            "IndexName": "by-w",
+            "KeySchema": [key("pk", "HASH"), key("w", "RANGE")],
+            "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["n"]},
+        }]);
+    }
+    if table.global {
+        request["GlobalSecondaryIndexes"] = json!([{
+            "IndexName": "by-n",
+            "KeySchema": [key("n", "HASH")],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        }]);
+    }
     if let Some(view) = table.stream {
         request["StreamSpecification"] = json!({"StreamEnabled": true, "StreamViewType": view});
     }
     request
+}
+
+/// UpdateTable that makes an index whose keys have several attributes.
+pub fn create_index(table: &TablePlan) -> Value {
+    let number = |name: &str| json!({"AttributeName": name, "AttributeType": "N"});
+    let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
+    json!({
+        "TableName": table.name,
+        "AttributeDefinitions": [number("n"), number("m"), number("w")],
+        "GlobalSecondaryIndexUpdates": [{"Create": {
+            "IndexName": "made",
+            "KeySchema": [key("n", "HASH"), key("m", "RANGE"), key("w", "RANGE")],
+            "Projection": {"ProjectionType": "ALL"},
+        }}],
+    })
 }
 
 /// An item's key.

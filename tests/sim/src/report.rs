@@ -6,6 +6,7 @@ use crate::check::Checked;
 use crate::cluster::Fared;
 use crate::plan::Mode;
 use crate::run::Outcome;
+use crate::structures::Compared;
 
 /// Lines of an item's history that are shown.
 const LINES_MAX: usize = 60;
@@ -55,13 +56,17 @@ impl Total {
     pub fn line(&self) -> String {
         let Self { seeds, repeated, operations, acknowledged, steps, trace, .. } = self;
         let Fared { crashes, fenced, unknown, full, opened, replayed, copied } = self.fared;
-        let Checked { items, operations: ordered, undecided, records, traced, wholes, shards } = self.checked;
+        let Checked { items, operations: ordered, undecided, records, traced, wholes, shards, .. } = self.checked;
+        let Checked { transactions, looks, repeated: again, compared, expired, .. } = self.checked;
+        let Compared { snapshots, entries, filling } = compared;
         format!(
             "{:<10} seeds {seeds} (run twice: {repeated}), steps {steps}, operations {operations}, acknowledged {acknowledged}; \
              crashes {crashes}, starts {opened}, fenced {fenced}, unknown {unknown}, full {full}, \
              groups replayed {replayed}, copied {copied}; \
              checked: items {items}, operations ordered {ordered}, undecided {undecided}, records {records}, \
-             traced {traced}, shards {shards}, whole queries {wholes}; trace {trace:016x}",
+             traced {traced}, shards {shards}, whole queries {wholes}; \
+             transactions {transactions}, sent again {again}, looks {looks}; snapshots {snapshots}, entries {entries}, \
+             indexes being filled {filling}; expired {expired}; trace {trace:016x}",
             self.mode.name(),
         )
     }
@@ -74,6 +79,12 @@ impl Total {
             ("crashes", self.fared.crashes),
             ("records", self.checked.records),
             ("traced records", self.checked.traced),
+            ("transactions", self.checked.transactions),
+            ("requests sent again", self.checked.repeated),
+            ("reads of transactions", self.checked.looks),
+            ("entries in snapshots", self.checked.compared.entries),
+            ("indexes being filled", self.checked.compared.filling),
+            ("expired items", self.checked.expired),
         ];
         if self.mode != Mode::Relaxed {
             figures.push(("whole queries", self.checked.wholes));

@@ -11,6 +11,8 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::watch;
 
+use headwater_catalog::TimeToLiveState;
+
 use crate::admin::Admin;
 use crate::check::{self, Checked};
 use crate::client::{Client, Sim};
@@ -22,6 +24,7 @@ use crate::protocol;
 use crate::reader::Reader;
 use crate::server::scope;
 use crate::spec::{Action, Answer, Item, Operation};
+use crate::{expiry, ledger, structures};
 
 /// Steps of a run; one of a few hundred requests takes a few hundred thousand.
 const STEPS_MAX: u64 = 20_000_000;
@@ -100,7 +103,12 @@ async fn scenario(sim: Arc<Sim>) {
         admin.create().await;
         admins.push(admin);
     }
+    ledger::create(&sim).await;
+    expiry::create(&sim).await;
     let stop = watch::Sender::new(false);
+    let watcher = control.spawn(watch_structures(sim.clone(), stop.subscribe()));
+    let ledgers: Vec<_> = (0..3).map(|_| control.spawn(ledger::client(sim.clone(), 10))).collect();
+    let expiries: Vec<_> = (0..2).map(|_| control.spawn(expiry::client(sim.clone(), 10))).collect();
     let mut readers = Vec::new();
     for number in 0..sim.plan.readers {
         let reader = Reader::new(sim.clone(), false);
@@ -115,8 +123,15 @@ async fn scenario(sim: Arc<Sim>) {
     for admin in admins {
         admin.await.expect("an admin ends");
     }
+    for client in ledgers {
+        client.await.expect("a client of the ledger ends");
+    }
+    for client in expiries {
+        client.await.expect("a client of the expiry ends");
+    }
     sim.cluster.calm().await;
     stop.send_replace(true);
+    watcher.await.expect("the watcher ends");
     for (number, reader) in readers {
         let (streams, late) = reader.await.expect("a reader ends");
         let tails = streams.into_iter().map(|(arn, stream)| ((number, arn), stream));
@@ -132,8 +147,53 @@ async fn scenario(sim: Arc<Sim>) {
     last_look(&sim, &control).await;
 }
 
+/// Compares what snapshots hold beside the items with the items, at moments of no account.
+async fn watch_structures(sim: Arc<Sim>, stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        let pause = sim.dice().time(Duration::from_millis(30) + sim.plan.pause_max);
+        sim.cluster.control().sleep(pause).await;
+        compare_structures(&sim);
+    }
+}
+
+/// Compares the newest snapshot of every node that is up.
+fn compare_structures(sim: &Sim) {
+    for server in sim.cluster.up() {
+        let (compared, wrong) = structures::compare(&*server.log.snapshot());
+        sim.history.lock().compared.add(compared);
+        for text in wrong {
+            sim.notice(Violation::new("what a snapshot holds beside the items follows from the items", text));
+        }
+    }
+}
+
+/// Waits until no index and no expiry is under way.
+async fn jobs_end(sim: &Sim, control: &Runtime) {
+    for _ in 0..600 {
+        let unfinished = sim.cluster.up().iter().any(|server| {
+            let catalog = server.log.catalog();
+            catalog.is_ok_and(|catalog| {
+                catalog.all_tables().any(|table| {
+                    let expiry = table.time_to_live.as_ref().is_some_and(|t| t.state != TimeToLiveState::Enabled);
+                    expiry || table.indexes.iter().any(|index| !index.state.serves())
+                })
+            })
+        });
+        if !unfinished {
+            return;
+        }
+        control.sleep(Duration::from_millis(100)).await;
+    }
+    sim.notice(Violation::new("a job comes to its end", "an index or an expiry is under way after a minute"));
+}
+
 /// Reads everything that is there in the end.
 async fn last_look(sim: &Arc<Sim>, control: &Runtime) {
+    jobs_end(sim, control).await;
+    compare_structures(sim);
+    ledger::last_look(sim).await;
+    let expired = expiry::last_look(sim).await;
+    sim.history.lock().expired = expired;
     for table in &sim.plan.tables {
         let items = scan(sim, table).await;
         sim.history.lock().items.insert(table.name.clone(), items);

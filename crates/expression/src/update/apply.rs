@@ -56,7 +56,7 @@ impl Update {
             remove(&mut new, path);
         }
         for path in self.targets() {
-            if new.get(path.top()).is_some_and(|value| value.depth() > NESTING_LEVELS_MAX) {
+            if new.get(path.top()).is_some_and(|value| value.depth() >= NESTING_LEVELS_MAX) {
                 return Err(Error::new("Nesting Levels have exceeded supported limits"));
             }
         }

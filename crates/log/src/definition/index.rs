@@ -18,7 +18,8 @@ pub enum IndexChange {
         /// The table's attribute definitions from now on.
         attributes: Vec<AttributeDefinition>,
     },
-    /// Replaces what is recorded of an index: throughput and what has no behaviour. Name, keys and projection stay.
+    /// Replaces what is recorded of an index: throughput and what has no behaviour. Name, keys and projection stay, and the
+    /// table is not seen to change.
     Update {
         /// The definition.
         index: Box<IndexDefinition>,
@@ -92,7 +93,7 @@ impl Work<'_> {
             state,
             ..wanted.clone()
         };
-        self.updating(id)
+        Ok(())
     }
 
     fn delete_index(&mut self, id: TableId, number: u32) -> Result<(), Error> {

@@ -130,7 +130,8 @@ pub(crate) fn key(cause: KeyError) -> Error {
 }
 
 /// An item that cannot be in one of its table's indexes.
-/// Source: Alternator's tests of the service (test_gsi, test_lsi); of the sizes: unverified.
+/// Source: Alternator's tests of the service (test_gsi, test_lsi) and dynamodb-conformance (transactIndexKeys: an update does
+///         not name the index of an empty value); of the sizes: unverified.
 pub(crate) fn index_key(cause: &IndexKeyError, update: bool) -> Error {
     let IndexKeyError { index, attribute, fault } = cause;
     Error::validation(match fault {
@@ -140,14 +141,16 @@ pub(crate) fn index_key(cause: &IndexKeyError, update: bool) -> Error {
         ),
         IndexKeyFault::Empty { binary } => {
             let kind = if *binary { "binary" } else { "string" };
-            let what = if update {
-                "The update expression attempted to update a secondary index key to a value that is not supported."
+            let (what, place) = if update {
+                let what = "The update expression attempted to update a secondary index key to a value that is not supported.";
+                (what, String::new())
             } else {
-                "A value specified for a secondary index key is not supported."
+                let what = "A value specified for a secondary index key is not supported.";
+                (what, format!(" IndexName: {index}, IndexKey: {attribute}"))
             };
             format!(
                 "One or more parameter values are not valid. {what} The AttributeValue for a key attribute cannot contain \
-                 an empty {kind} value. IndexName: {index}, IndexKey: {attribute}"
+                 an empty {kind} value.{place}"
             )
         }
         IndexKeyFault::TooLong { range: false } => {

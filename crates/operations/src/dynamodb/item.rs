@@ -8,11 +8,11 @@ use headwater_api::dynamodb::{
     ConditionalOperator, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure, access,
 };
 use headwater_api::{AttributeValue, Call, Error};
-use headwater_catalog::{TableDefinition, TableState};
+use headwater_catalog::{IndexDefinition, KeyAttribute, TableDefinition, TableState};
 use headwater_expression::{Condition, Kind, Path, Projection, Update};
 use headwater_table::{self as table, Action, Row, Write, Written, capacity, schema};
 use headwater_types::Item;
-use headwater_types::limits::ITEM_SIZE_BYTES_MAX;
+use headwater_types::limits::{ITEM_SIZE_BYTES_MAX, NESTING_LEVELS_MAX};
 
 use super::consumed::{Shown, Used, collection, measured};
 use super::validation::{Attributes, Parameters};
@@ -115,7 +115,7 @@ pub(crate) async fn update(
     let definition = lookup(service, call, &table_name)?;
     let key = schema::key_of(&definition.key_schema, &key_item).map_err(error::key)?;
     if let Some(update) = &update {
-        no_key_attribute(&definition, update)?;
+        updatable(&definition, update)?;
     }
     scalar_keys(&definition, condition.as_ref())?;
     let wanted = input.return_values.unwrap_or(ReturnValue::None);
@@ -176,8 +176,15 @@ pub(super) fn lookup(service: &Operations, call: &Call, name: &str) -> Result<Ar
     }
 }
 
-/// Refuses an item over the limit before its table is looked up.
+/// Refuses an item over the limits before its table is looked up.
+/// Source: of the nesting, dynamodb-conformance (observed on AWS: nestingDepth); bare in batches and transactions.
 pub(super) fn fits(item: &Item) -> Result<(), Error> {
+    if item.values().any(|value| value.depth() >= NESTING_LEVELS_MAX) {
+        return Err(Error::validation(
+            "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported \
+             limit",
+        ));
+    }
     if item.size_bytes() > ITEM_SIZE_BYTES_MAX {
         return Err(Error::validation("Item size has exceeded the maximum allowed size"));
     }
@@ -186,7 +193,7 @@ pub(super) fn fits(item: &Item) -> Result<(), Error> {
 
 /// Refuses a projection that goes into a key attribute, as keys are scalars.
 pub(super) fn projected_keys(table: &TableDefinition, projection: Option<&Projection>) -> Result<(), Error> {
-    projection.into_iter().flat_map(Projection::paths).try_for_each(|path| scalar_key(table, path))
+    projection.into_iter().flat_map(Projection::paths).try_for_each(|path| scalar_path(table, path))
 }
 
 /// Refuses a condition or filter that goes into a key attribute, as keys are scalars.
@@ -195,7 +202,7 @@ pub(super) fn scalar_keys(table: &TableDefinition, condition: Option<&Condition>
     if let Some(condition) = condition {
         condition.paths(&mut |path| {
             if refusal.is_ok() {
-                refusal = scalar_key(table, path);
+                refusal = scalar_path(table, path);
             }
         });
     }
@@ -281,7 +288,8 @@ fn on_failure(wanted: Option<ReturnValuesOnConditionCheckFailure>) -> bool {
     wanted == Some(ReturnValuesOnConditionCheckFailure::AllOld)
 }
 
-pub(super) fn no_key_attribute(table: &TableDefinition, update: &Update) -> Result<(), Error> {
+/// Refuses an update that writes key attributes of the table, or goes into one of it or its indexes.
+pub(super) fn updatable(table: &TableDefinition, update: &Update) -> Result<(), Error> {
     for key in keys(table) {
         if update.targets().any(|path| path.top() == key) {
             return Err(Error::validation(format!(
@@ -290,22 +298,31 @@ pub(super) fn no_key_attribute(table: &TableDefinition, update: &Update) -> Resu
             )));
         }
     }
-    Ok(())
+    let mut refusal = Ok(());
+    update.paths(&mut |path| {
+        if refusal.is_ok() {
+            refusal = scalar_path(table, path);
+        }
+    });
+    refusal
 }
 
-fn scalar_key(table: &TableDefinition, path: &Path) -> Result<(), Error> {
-    let keys: Vec<&str> = keys(table).collect();
-    scalar_path(&keys, path)
-}
-
-/// Refuses a path into one of these key attributes.
+/// Refuses a path into a key attribute of the table or of one of its indexes.
 /// Source: observed by dynalite's tests (query, scan, updateItem).
-pub(super) fn scalar_path(keys: &[&str], path: &Path) -> Result<(), Error> {
-    if path.is_top_level() || !keys.contains(&path.top()) {
+pub(super) fn scalar_path(table: &TableDefinition, path: &Path) -> Result<(), Error> {
+    if path.is_top_level() {
         return Ok(());
     }
+    let named = |key: &KeyAttribute| key.name == path.top();
+    let whose = if table.keys().any(named) {
+        "Key"
+    } else if table.maintained().flat_map(IndexDefinition::keys).any(named) {
+        "IndexKey"
+    } else {
+        return Ok(());
+    };
     Err(Error::validation(format!(
-        "Key attributes must be scalars; list random access '[]' and map lookup '.' are not allowed: Key: {}",
+        "Key attributes must be scalars; list random access '[]' and map lookup '.' are not allowed: {whose}: {}",
         path.top()
     )))
 }

@@ -45,10 +45,31 @@ fn name(given: &str) -> Result<(), Error> {
         return Err(Error::validation("TableName must be at least 3 characters long and at most 255 characters long"));
     }
     if is_one(given) {
-        return Ok(());
+        Ok(())
+    } else {
+        Err(Error::validation(format!("1 validation error detected: {}", no_name(given, "tableName"))))
     }
-    Err(Error::validation(format!(
-        "1 validation error detected: Value '{given}' at 'tableName' failed to satisfy constraint: Member must satisfy \
-         regular expression pattern: [a-zA-Z0-9_.-]+"
-    )))
+}
+
+fn no_name(given: &str, member: &str) -> String {
+    format!(
+        "Value '{given}' at '{member}' failed to satisfy constraint: Member must satisfy regular expression pattern: \
+         [a-zA-Z0-9_.-]+"
+    )
+}
+
+/// Refuses what stands for tables in a list of members and has other characters than a name, all at once.
+///
+/// Shape:  (path of the member, what is given) of each.
+/// Source: observed on the service by dynamodb-conformance (TransactWriteItems, October 2026).
+pub(crate) fn all<'a>(members: impl Iterator<Item = (String, &'a str)>) -> Result<(), Error> {
+    let unlike =
+        |given: &str| !given.starts_with("arn:") && (3..=255).contains(&given.chars().count()) && !is_one(given);
+    let wrong: Vec<String> =
+        members.filter(|(_, given)| unlike(given)).map(|(member, given)| no_name(given, &member)).collect();
+    match wrong.len() {
+        0 => Ok(()),
+        1 => Err(Error::validation(format!("1 validation error detected: {}", wrong.concat()))),
+        several => Err(Error::validation(format!("{several} validation errors detected: {}", wrong.join("; ")))),
+    }
 }

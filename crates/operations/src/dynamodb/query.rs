@@ -11,11 +11,14 @@ use headwater_catalog::KeyAttribute;
 use headwater_expression::{KeyCondition, KeyNames, KeyQuery, Kind};
 use headwater_table::{query as page, schema};
 
-use self::target::{Target, Wanted};
+use self::target::Target;
 use super::item::attributes;
 use super::validation::Parameters;
 use super::{error, legacy, name, validation};
 use crate::service::Operations;
+
+/// How Query's refusals of Select begin.
+const QUERY: &str = "1 validation error detected: ";
 
 /// Query.
 pub(crate) async fn query(
@@ -44,20 +47,22 @@ pub(crate) async fn query(
     let projection = validation::projection(input.projection_expression.as_deref(), &mut substitutions)?.or(named);
     substitutions.unused().map_err(error::expression)?;
     let shows = shows(projection.is_some(), input.attributes_to_get.is_some());
-    let count_only = validation::select(input.select, shows, input.index_name.is_some())?;
+    let count_only = validation::select(input.select, shows, input.index_name.is_some(), QUERY)?;
     call.authorize(&access::query(call, &input))?;
     let consistent = input.consistent_read.unwrap_or(false);
-    let shown = Wanted { select: input.select, projection: projection.as_ref(), consistent };
-    let target = Target::find(service, call, &table_name, input.index_name.as_deref(), &shown)?;
-    let start_at = start.as_ref().map(|start| target.query_start(start)).transpose()?;
+    let index = input.index_name.as_deref();
+    let mut target = Target::find(service, call, &table_name, index, consistent)?;
+    if let Some(start) = &start {
+        target.start_shape(start)?;
+    }
     let wanted = against(key_condition, &target)?;
     target.check_values(&wanted)?;
-    if let Some(start) = &start {
-        target.start_within(start, &wanted)?;
-    }
-    target.scalar_keys(projection.as_ref(), None)?;
+    let start_at = start.as_ref().map(|start| target.query_start(start, &wanted)).transpose()?;
+    target.scalar_projection(projection.as_ref())?;
     let what = if input.query_filter.is_some() { "QueryFilter" } else { "Filter Expression" };
     target.no_key_in_filter(filter.as_ref(), what)?;
+    target.show(input.select, projection.as_ref())?;
+    target.scalar_filter(filter.as_ref())?;
     let query = page::Query {
         hash: wanted.hash,
         equal: wanted.equal,
@@ -97,13 +102,18 @@ pub(crate) async fn scan(
     let projection = validation::projection(input.projection_expression.as_deref(), &mut substitutions)?.or(named);
     substitutions.unused().map_err(error::expression)?;
     let shows = shows(projection.is_some(), input.attributes_to_get.is_some());
-    let count_only = validation::select(input.select, shows, input.index_name.is_some())?;
+    let count_only = validation::select(input.select, shows, input.index_name.is_some(), "")?;
     call.authorize(&access::scan(call, &input))?;
     let consistent = input.consistent_read.unwrap_or(false);
-    let wanted = Wanted { select: input.select, projection: projection.as_ref(), consistent };
-    let target = Target::find(service, call, &table_name, input.index_name.as_deref(), &wanted)?;
+    let index = input.index_name.as_deref();
+    let mut target = Target::find(service, call, &table_name, index, consistent)?;
+    if let (Some(start), Some(_)) = (&start, index) {
+        target.start_shape(start)?;
+    }
+    target.show(input.select, projection.as_ref())?;
     let start = start.as_ref().map(|start| target.scan_start(start, segment)).transpose()?;
-    target.scalar_keys(projection.as_ref(), filter.as_ref())?;
+    target.scalar_projection(projection.as_ref())?;
+    target.scalar_filter(filter.as_ref())?;
     let shown = page::Shown { limit: limit(input.limit), filter, projection, count_only };
     let scan = page::Scan { segment, start, shown };
     let page = page::scan(&service.log, &target.source(), &scan).map_err(error::read)?;

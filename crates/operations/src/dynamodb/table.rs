@@ -20,7 +20,8 @@ use headwater_catalog::{
 use headwater_log::{Change, Defined, Definition};
 use headwater_types::{Millis, Scope};
 
-use self::description::{Answer, Sizes, describe};
+use self::description::{Answer, Sizes, describe, warm_units};
+use self::recorded::Of;
 pub(crate) use self::validation::invalid;
 use super::policy::Document;
 use super::{error, name, policy, tags};
@@ -197,21 +198,23 @@ fn definition(scope: Scope, table_name: String, input: api::CreateTableInput) ->
     let hash = key(0).ok_or_else(|| Error::internal("CreateTable: a key without definition passed the checks"))?;
     let schema = KeySchema { hash, range: key(1) };
     let mut table = TableDefinition::new(scope, table_name, schema);
-    table.indexes = indexes::defined_all(
-        input.local_secondary_indexes.as_deref().unwrap_or_default(),
-        input.global_secondary_indexes.as_deref().unwrap_or_default(),
-        &attributes,
-    )?;
     if let Some(throughput) = &input.provisioned_throughput {
         table.billing = BillingMode::Provisioned;
         table.throughput =
             Throughput { read_units: throughput.read_capacity_units, write_units: throughput.write_capacity_units };
     }
+    table.indexes = indexes::defined_all(
+        input.local_secondary_indexes.as_deref().unwrap_or_default(),
+        input.global_secondary_indexes.as_deref().unwrap_or_default(),
+        &attributes,
+        table.billing,
+    )?;
     table.deletion_protection = input.deletion_protection_enabled.unwrap_or(false);
     table.tags = tags::checked(input.tags.as_deref().unwrap_or_default())?;
     recorded::encryption_of_new(&mut table, input.sse_specification.as_ref());
-    recorded::on_demand(&mut table, input.on_demand_throughput.as_ref());
-    recorded::warm_of_new(&mut table, input.warm_throughput.as_ref())?;
+    recorded::on_demand(&mut table.recorded, input.on_demand_throughput.as_ref());
+    let (units, billing) = (warm_units(&table), table.billing);
+    recorded::warm_of_new(&mut table.recorded, units, input.warm_throughput.as_ref(), billing, Of::Table)?;
     table.class = input.table_class;
     table.attributes = attributes;
     Ok(table)

@@ -26,7 +26,7 @@ use headwater_types::limits::TRANSACTION_BYTES_MAX;
 use self::request::{Deed, Request};
 use super::consumed::{Shown, Used, collection, measured};
 use super::error;
-use super::item::{attributes, lookup, no_key_attribute, scalar_keys};
+use super::item::{attributes, lookup, scalar_keys, updatable};
 use super::validation::Attributes;
 use crate::service::Operations;
 
@@ -43,6 +43,7 @@ pub(crate) async fn write(
     call: &Call,
     input: api::TransactWriteItemsInput,
 ) -> Result<api::TransactWriteItemsOutput, Error> {
+    request::tables_are_names(&input.transact_items)?;
     let requests: Vec<Request> =
         input.transact_items.iter().map(|item| Request::checked(call, item)).collect::<Result<_, _>>()?;
     if requests.iter().map(|request| request.bytes).sum::<usize>() > TRANSACTION_BYTES_MAX {
@@ -79,21 +80,11 @@ fn places(service: &Operations, call: &Call, requests: &[Request]) -> Result<Vec
     for request in requests {
         tables.push(lookup(service, call, &request.table)?);
     }
-    let mut places = Vec::with_capacity(requests.len());
-    for (at, (request, table)) in requests.iter().zip(tables).enumerate() {
-        match request.key(&table) {
-            Ok(key) => places.push(Place { given: request.given.clone(), table, key }),
-            // Empty keys are found before the transaction begins.
-            Err(Fault { error, hoisted: true }) => return Err(error),
-            Err(Fault { error, hoisted: false }) => {
-                let mut reasons: Vec<Reason> = vec![None; requests.len()];
-                if let Some(place) = reasons.get_mut(at) {
-                    *place = Some((error, None));
-                }
-                return Err(canceled(reasons));
-            }
-        }
-    }
+    let keys = requests.iter().zip(&tables).map(|(request, table)| request.key(table));
+    let keys = sound(keys.collect())?;
+    let placed = requests.iter().zip(tables).zip(keys);
+    let places: Vec<Place> =
+        placed.map(|((request, table), key)| Place { given: request.given.clone(), table, key }).collect();
     distinct(places.iter().map(|place| schema::storage_key(place.table.id, &place.key)))?;
     Ok(places)
 }
@@ -116,6 +107,26 @@ impl Fault {
     }
 }
 
+/// What was found for each action; otherwise what refuses the request, wherever it stands, or else the first that cancels
+/// the transaction, alone.
+fn sound<T>(found: Vec<Result<T, Fault>>) -> Result<Vec<T>, Error> {
+    let actions = found.len();
+    let (mut sound, mut first) = (Vec::with_capacity(actions), None);
+    for (at, one) in found.into_iter().enumerate() {
+        match one {
+            Ok(one) => sound.push(one),
+            Err(Fault { error, hoisted: true }) => return Err(error),
+            Err(Fault { error, hoisted: false }) => drop(first.get_or_insert((at, error))),
+        }
+    }
+    let Some((at, error)) = first else { return Ok(sound) };
+    let mut reasons: Vec<Reason> = vec![None; actions];
+    if let Some(place) = reasons.get_mut(at) {
+        *place = Some((error, None));
+    }
+    Err(canceled(reasons))
+}
+
 impl Request {
     fn key(&self, table: &TableDefinition) -> Result<ItemKey, Fault> {
         let key = match &self.deed {
@@ -125,7 +136,7 @@ impl Request {
             }
         };
         if let Deed::Update(_, update) = &self.deed {
-            no_key_attribute(table, update).map_err(Fault::within)?;
+            updatable(table, update).map_err(Fault::within)?;
         }
         scalar_keys(table, self.condition.as_ref()).map_err(Fault::within)?;
         Ok(key)
@@ -181,16 +192,7 @@ fn refused(refusals: Vec<Option<Refusal>>, show_old: &[bool]) -> Error {
             reasons.push(None);
             continue;
         };
-        // What is seen in the request alone refuses it, even when only the table says so.
-        let hoisted = match &refusal {
-            Refusal::IndexKey { error, .. } => matches!(error.fault, headwater_table::IndexKeyFault::Empty { .. }),
-            Refusal::ItemTooLarge { update } => !update,
-            Refusal::NotActive(_) | Refusal::Corrupt | Refusal::Log(_) => true,
-            Refusal::ConditionFailed { .. }
-            | Refusal::Expression(_)
-            | Refusal::Nesting
-            | Refusal::CollectionTooLarge => false,
-        };
+        let hoisted = refusal.refuses_request();
         let item = match &refusal {
             Refusal::ConditionFailed { old: Some(row) } if *show_old => match row.item() {
                 Ok(item) => Some(attributes(item)),

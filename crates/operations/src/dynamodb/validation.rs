@@ -152,9 +152,9 @@ pub(crate) fn all_old(wanted: Option<ReturnValue>) -> Result<bool, Error> {
 
 /// Select against the parameter that names attributes, if one does, and the index: whether only counts are asked for.
 ///
-/// Source: "Select", Query and Scan, DynamoDB API reference; texts unverified.
-pub(crate) fn select(wanted: Option<Select>, shows: Option<&str>, index: bool) -> Result<bool, Error> {
-    let refuse = |detail: &str| Err(Error::validation(format!("One or more parameter values were invalid: {detail}")));
+/// Source: moto's tests that were run on the service (test_dynamodb_select); Query has words in front that Scan has not.
+pub(crate) fn select(wanted: Option<Select>, shows: Option<&str>, index: bool, beginning: &str) -> Result<bool, Error> {
+    let refuse = |detail: &str| Err(Error::validation(format!("{beginning}{detail}")));
     match (wanted, shows) {
         (Some(Select::AllProjectedAttributes), _) if !index => {
             refuse("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
@@ -237,9 +237,9 @@ mod tests {
 
     #[test]
     fn select_goes_with_projection_and_index() {
-        assert!(!select(None, Some("ProjectionExpression"), false).expect("projection alone"));
-        assert!(select(Some(Select::Count), None, false).expect("count"));
-        assert!(!select(Some(Select::AllProjectedAttributes), None, true).expect("of an index"));
+        assert!(!select(None, Some("ProjectionExpression"), false, "").expect("projection alone"));
+        assert!(select(Some(Select::Count), None, false, "").expect("count"));
+        assert!(!select(Some(Select::AllProjectedAttributes), None, true, "").expect("of an index"));
         for (wanted, projection) in [
             (Select::AllProjectedAttributes, false),
             (Select::SpecificAttributes, false),
@@ -247,7 +247,7 @@ mod tests {
             (Select::Count, true),
         ] {
             let shows = projection.then_some("AttributesToGet");
-            assert!(select(Some(wanted), shows, false).is_err(), "{wanted:?} {projection}");
+            assert!(select(Some(wanted), shows, false, "").is_err(), "{wanted:?} {projection}");
         }
     }
 }

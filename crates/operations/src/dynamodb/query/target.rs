@@ -13,7 +13,7 @@ use headwater_types::{AttributeValue, Item};
 
 use crate::dynamodb::consumed::{Shown, Used};
 use crate::dynamodb::error;
-use crate::dynamodb::item::{lookup, scalar_path};
+use crate::dynamodb::item::{lookup, projected_keys, scalar_keys};
 use crate::dynamodb::validation::STARTING_KEY;
 use crate::service::Operations;
 
@@ -25,24 +25,17 @@ pub(super) struct Target {
     fetch: bool,
 }
 
-/// What of the items is asked for.
-pub(super) struct Wanted<'a> {
-    pub select: Option<Select>,
-    pub projection: Option<&'a Projection>,
-    pub consistent: bool,
-}
-
 impl Target {
-    /// Finds the table and the index, and holds what is wanted to what they can give.
+    /// Finds the table and the index.
     ///
     /// Errors: ResourceNotFoundException for the table; ValidationException for the index, one that is being filled, and
-    ///         what it cannot give.
+    ///         a consistent read of a global one.
     pub fn find(
         service: &Operations,
         call: &Call,
         table: &str,
         index: Option<&str>,
-        wanted: &Wanted<'_>,
+        consistent: bool,
     ) -> Result<Self, Error> {
         let table = lookup(service, call, table)?;
         let Some(name) = index else { return Ok(Self { table, index: None, fetch: false }) };
@@ -56,17 +49,28 @@ impl Target {
             }
             IndexState::Deleting => return Err(missing()),
         }
+        if consistent && index.kind == IndexKind::Global {
+            return Err(Error::validation("Consistent reads are not supported on global secondary indexes"));
+        }
+        Ok(Self { table, index: Some(at), fetch: false })
+    }
+
+    /// Holds what is to be shown to what an index has: a global one gives its own attributes, of a local one the rest is
+    /// fetched from the table.
+    pub fn show(&mut self, select: Option<Select>, projection: Option<&Projection>) -> Result<(), Error> {
+        let Some(index) = self.index() else { return Ok(()) };
         let fetch = match index.kind {
             IndexKind::Global => {
-                global_gives(&table, index, wanted)?;
+                global_gives(&self.table, index, select, projection)?;
                 false
             }
             IndexKind::Local => {
-                let whole = wanted.select == Some(Select::AllAttributes);
-                index.projected != Projected::All && (whole || !unprojected(&table, index, wanted).is_empty())
+                let whole = select == Some(Select::AllAttributes);
+                index.projected != Projected::All && (whole || !unprojected(&self.table, index, projection).is_empty())
             }
         };
-        Ok(Self { table, index: Some(at), fetch })
+        self.fetch = fetch;
+        Ok(())
     }
 
     /// For the table room.
@@ -119,19 +123,14 @@ impl Target {
         schema::check_queried(tested.into_iter().cycle().zip(values), true).map_err(error::key)
     }
 
-    /// Refuses expressions that go into a key attribute, as keys are scalars.
-    pub fn scalar_keys(&self, projection: Option<&Projection>, filter: Option<&Condition>) -> Result<(), Error> {
-        let own: Vec<&str> = self.table.keys().map(|key| key.name.as_str()).collect();
-        projection.into_iter().flat_map(Projection::paths).try_for_each(|path| scalar_path(&own, path))?;
-        let mut refusal = Ok(());
-        if let Some(filter) = filter {
-            filter.paths(&mut |path| {
-                if refusal.is_ok() {
-                    refusal = scalar_path(&own, path);
-                }
-            });
-        }
-        refusal
+    /// Refuses a projection that goes into a key attribute, as keys are scalars.
+    pub fn scalar_projection(&self, projection: Option<&Projection>) -> Result<(), Error> {
+        projected_keys(&self.table, projection)
+    }
+
+    /// Refuses a filter that goes into a key attribute, as keys are scalars.
+    pub fn scalar_filter(&self, filter: Option<&Condition>) -> Result<(), Error> {
+        scalar_keys(&self.table, filter)
     }
 
     /// Refuses a query's filter on key attributes: what is queried is no filter's business.
@@ -149,17 +148,33 @@ impl Target {
         Ok(())
     }
 
-    /// Where a query starts: the start key has the key's attributes, all and only.
-    pub fn query_start(&self, start: &Item) -> Result<Bytes, Error> {
-        let keys = self.start_keys();
-        if start.len() != keys.len() || !keys.iter().all(|key| start.contains_key(&key.name)) {
-            return Err(Error::validation("The provided starting key is invalid"));
+    /// The start key has as many attributes as a page's last key, among them those of the key that is read.
+    ///
+    /// Source: order of this and the next checks as observed by dynalite's tests (query, scan).
+    pub fn start_shape(&self, start: &Item) -> Result<(), Error> {
+        let invalid = || Error::validation("The provided starting key is invalid");
+        if start.len() != self.start_keys().len() {
+            return Err(invalid());
         }
-        self.position(start).map_err(error::key)
+        for key in self.hash().iter().chain(self.range()) {
+            let value = start.get(&key.name).ok_or_else(invalid)?;
+            if value.type_code() != schema::type_code(key.kind) {
+                return Err(error::key(KeyError::Mismatch));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a query starts: where it reads.
+    pub fn query_start(&self, start: &Item, wanted: &KeyQuery) -> Result<Bytes, Error> {
+        let refusal: fn(KeyError) -> Error = if self.index.is_some() { refused } else { error::key };
+        let position = self.position(start).map_err(refusal)?;
+        self.start_within(start, wanted)?;
+        Ok(position)
     }
 
     /// The start key lies where the query reads.
-    pub fn start_within(&self, start: &Item, wanted: &KeyQuery) -> Result<(), Error> {
+    fn start_within(&self, start: &Item, wanted: &KeyQuery) -> Result<(), Error> {
         let is = |(key, value): (&KeyAttribute, &AttributeValue)| start.get(&key.name) == Some(value);
         let tested = self.range().get(wanted.equal.len());
         if let (Some(test), Some(range)) = (&wanted.range, tested)
@@ -167,20 +182,17 @@ impl Target {
         {
             return Err(Error::validation("The provided starting key does not match the range key predicate"));
         }
-        if !self.hash().iter().zip(&wanted.hash).all(is) || !self.range().iter().zip(&wanted.equal).all(is) {
-            return Err(Error::validation(
-                "The provided starting key is outside query boundaries based on provided conditions",
-            ));
+        if self.hash().iter().zip(&wanted.hash).all(is) && self.range().iter().zip(&wanted.equal).all(is) {
+            return Ok(());
         }
-        Ok(())
+        Err(Error::validation(match wanted.range {
+            Some(_) => "The query can return at most one row and cannot be restarted",
+            None => "The provided starting key is outside query boundaries based on provided conditions",
+        }))
     }
 
     /// Where a scan starts.
     pub fn scan_start(&self, start: &Item, segment: Option<(u32, u32)>) -> Result<Bytes, Error> {
-        let refused = |cause| {
-            let text = error::key(cause);
-            Error::validation(format!("{STARTING_KEY}{}", text.message().unwrap_or_default()))
-        };
         let position = self.position(start).map_err(refused)?;
         match segment {
             Some((segment, total)) if self.source().segment_of(&position, total) != segment => {
@@ -226,21 +238,29 @@ impl Target {
     }
 }
 
-/// What a global index can give: its own attributes, and not the newest state.
+/// How refusals of a start key by the table's own key are told.
+fn refused(cause: KeyError) -> Error {
+    let text = error::key(cause);
+    Error::validation(format!("{STARTING_KEY}{}", text.message().unwrap_or_default()))
+}
+
+/// What a global index can give: its own attributes.
 ///
-/// Source: observed on the service by dynamodb-conformance and reported to LocalStack (issue 478).
-fn global_gives(table: &TableDefinition, index: &IndexDefinition, wanted: &Wanted<'_>) -> Result<(), Error> {
+/// Source: moto's tests that were run on the service (test_dynamodb_select); reported to LocalStack (issue 478).
+fn global_gives(
+    table: &TableDefinition,
+    index: &IndexDefinition,
+    select: Option<Select>,
+    projection: Option<&Projection>,
+) -> Result<(), Error> {
     let name = &index.name;
-    if wanted.consistent {
-        return Err(Error::validation("Consistent reads are not supported on global secondary indexes"));
-    }
-    if wanted.select == Some(Select::AllAttributes) && index.projected != Projected::All {
+    if select == Some(Select::AllAttributes) && index.projected != Projected::All {
         return Err(Error::validation(format!(
             "One or more parameter values were invalid: Select type ALL_ATTRIBUTES is not supported for global secondary \
              index {name} because its projection type is not ALL"
         )));
     }
-    let lacking = unprojected(table, index, wanted);
+    let lacking = unprojected(table, index, projection);
     if !lacking.is_empty() {
         return Err(Error::validation(format!(
             "One or more parameter values were invalid: Global secondary index {name} does not project [{}]",
@@ -251,7 +271,11 @@ fn global_gives(table: &TableDefinition, index: &IndexDefinition, wanted: &Wante
 }
 
 /// Attributes that are asked for by name and that the index does not hold, in the order of asking.
-fn unprojected<'a>(table: &TableDefinition, index: &IndexDefinition, wanted: &Wanted<'a>) -> Vec<&'a str> {
+fn unprojected<'a>(
+    table: &TableDefinition,
+    index: &IndexDefinition,
+    projection: Option<&'a Projection>,
+) -> Vec<&'a str> {
     let included: &[String] = match &index.projected {
         Projected::All => return Vec::new(),
         Projected::KeysOnly => &[],
@@ -261,7 +285,7 @@ fn unprojected<'a>(table: &TableDefinition, index: &IndexDefinition, wanted: &Wa
         table.keys().chain(index.keys()).any(|key| key.name == name) || included.iter().any(|known| known == name)
     };
     let mut lacking: Vec<&str> = Vec::new();
-    for path in wanted.projection.into_iter().flat_map(Projection::paths) {
+    for path in projection.into_iter().flat_map(Projection::paths) {
         if !held(path.top()) && !lacking.contains(&path.top()) {
             lacking.push(path.top());
         }

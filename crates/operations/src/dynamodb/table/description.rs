@@ -90,6 +90,7 @@ pub(crate) fn key_schema(schema: &KeySchema) -> Vec<api::KeySchemaElement> {
     std::iter::once(hash).chain(schema.range.iter().map(|range| element(&range.name, api::KeyType::Range))).collect()
 }
 
+/// Source: observed order, AWS Controllers for Kubernetes (DynamoDB quirks, October 2026: DDB-TABLE-125).
 fn definitions(table: &TableDefinition) -> Vec<api::AttributeDefinition> {
     let kind = |kind| match kind {
         KeyKind::S => api::ScalarAttributeType::S,
@@ -100,7 +101,9 @@ fn definitions(table: &TableDefinition) -> Vec<api::AttributeDefinition> {
         attribute_name: attribute.name.clone(),
         attribute_type: kind(attribute.kind),
     };
-    table.attributes.iter().map(render).collect()
+    let mut definitions: Vec<_> = table.attributes.iter().map(render).collect();
+    definitions.sort_by(|a, b| a.attribute_name.cmp(&b.attribute_name));
+    definitions
 }
 
 fn status(state: TableState) -> api::TableStatus {

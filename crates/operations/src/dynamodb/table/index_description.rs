@@ -5,7 +5,7 @@
 
 use headwater_api::Instant;
 use headwater_api::dynamodb as api;
-use headwater_catalog::{IndexDefinition, IndexKind, IndexState, Projected, TableDefinition, TableState};
+use headwater_catalog::{BillingMode, IndexDefinition, IndexKind, IndexState, Projected, TableDefinition, TableState};
 
 use super::description::{Answer, Sizes, ready_for, recorded_limits};
 
@@ -80,11 +80,18 @@ fn key_schema(index: &IndexDefinition) -> Vec<api::KeySchemaElement> {
     hash.chain(index.range.iter().map(|key| element(&key.name, api::KeyType::Range))).collect()
 }
 
+/// Names are shown in order, however they were given.
+/// Source: observed by AWS Controllers for Kubernetes (DynamoDB quirks, October 2026: DDB-TABLE-125).
 fn projection(index: &IndexDefinition) -> api::Projection {
+    let sorted = |names: &Vec<String>| {
+        let mut names = names.clone();
+        names.sort();
+        names
+    };
     let (projection_type, non_key_attributes) = match &index.projected {
         Projected::All => (api::ProjectionType::All, None),
         Projected::KeysOnly => (api::ProjectionType::KeysOnly, None),
-        Projected::Include(names) => (api::ProjectionType::Include, Some(names.clone())),
+        Projected::Include(names) => (api::ProjectionType::Include, Some(sorted(names))),
     };
     api::Projection { projection_type: Some(projection_type), non_key_attributes }
 }
@@ -100,10 +107,15 @@ fn throughput(index: &IndexDefinition) -> api::ProvisionedThroughputDescription 
 }
 
 fn warm(table: &TableDefinition, index: &IndexDefinition) -> api::GlobalSecondaryIndexWarmThroughputDescription {
-    let (read, write) = ready_for(table.billing, index.throughput, &index.recorded);
+    let (read, write) = warm_units(table.billing, index);
     api::GlobalSecondaryIndexWarmThroughputDescription {
         read_units_per_second: Some(read),
         write_units_per_second: Some(write),
         status: Some(status(table, index)),
     }
+}
+
+/// What an index is warm for: (read, write) units per second.
+pub(super) fn warm_units(billing: BillingMode, index: &IndexDefinition) -> (i64, i64) {
+    ready_for(billing, index.throughput, &index.recorded)
 }

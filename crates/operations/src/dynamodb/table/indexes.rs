@@ -12,11 +12,12 @@ use headwater_api::dynamodb::{
     ProvisionedThroughput, WarmThroughput,
 };
 use headwater_catalog::{
-    AttributeDefinition as Attribute, IndexDefinition, IndexKind, KeyAttribute, Projected, Throughput,
+    AttributeDefinition as Attribute, BillingMode as Billing, IndexDefinition, IndexKind, KeyAttribute, Projected,
+    Throughput,
 };
-use serde_json::json;
 
-use super::description::{ON_DEMAND, WARM};
+use super::index_description::warm_units;
+use super::recorded::{self, Of, Units};
 use super::validation::{bounds, defined, invalid, names, order};
 
 /// Source: "Service quotas", DynamoDB developer guide.
@@ -46,16 +47,16 @@ pub(super) fn create(
         }
         return Ok(());
     }
-    let mut index_names = BTreeSet::new();
     let mut used: Vec<&KeySchemaElement> = keys.iter().collect();
     if let Some(local) = local {
-        local_indexes(local, definitions, keys, &mut index_names)?;
+        local_keys(local, definitions, keys)?;
         used.extend(local.iter().flat_map(|index| &index.key_schema));
     }
     if let Some(global) = global {
-        global_indexes(input, global, definitions, &mut index_names)?;
+        global_keys(global, definitions)?;
         used.extend(global.iter().flat_map(|index| &index.key_schema));
     }
+    // Definitions that nothing uses come before all else that is wrong with an index (observed: DDB-TABLE-127).
     let used: BTreeSet<&String> = used.into_iter().map(|key| &key.attribute_name).collect();
     if used.len() != definitions.len() {
         return invalid(format!(
@@ -64,6 +65,9 @@ pub(super) fn create(
             names(used)
         ));
     }
+    let mut index_names = BTreeSet::new();
+    local_indexes(local.as_deref().unwrap_or_default(), &mut index_names)?;
+    global_indexes(input, global.as_deref().unwrap_or_default(), &mut index_names)?;
     let local = local.iter().flatten().map(|index| &index.projection);
     let global = global.iter().flatten().map(|index| &index.projection);
     projected_in_all(
@@ -86,6 +90,7 @@ pub(super) fn defined_all(
     local: &[LocalSecondaryIndex],
     global: &[GlobalSecondaryIndex],
     attributes: &[Attribute],
+    billing: Billing,
 ) -> Result<Vec<IndexDefinition>, Error> {
     let mut indexes = Vec::with_capacity(local.len() + global.len());
     for index in local {
@@ -100,7 +105,12 @@ pub(super) fn defined_all(
     for index in global {
         let (keys, projection) = (&index.key_schema, &index.projection);
         let mut made = definition(&index.index_name, IndexKind::Global, keys, projection, attributes)?;
-        settings(&mut made, &index.provisioned_throughput, &index.on_demand_throughput, &index.warm_throughput);
+        let given = Settings {
+            throughput: index.provisioned_throughput.as_ref(),
+            on_demand: index.on_demand_throughput.as_ref(),
+            warm: index.warm_throughput.as_ref(),
+        };
+        given.of_new(&mut made, billing)?;
         indexes.push(made);
     }
     Ok(indexes)
@@ -131,30 +141,45 @@ pub(super) fn definition(
     Ok(index)
 }
 
-/// Takes over what a request says of an index's throughput; what is absent stays.
-pub(super) fn settings(
-    index: &mut IndexDefinition,
-    throughput: &Option<ProvisionedThroughput>,
-    on_demand: &Option<OnDemandThroughput>,
-    warm: &Option<WarmThroughput>,
-) {
-    if let Some(given) = throughput {
-        index.throughput =
-            Throughput { read_units: given.read_capacity_units, write_units: given.write_capacity_units };
+/// What a request says of an index's throughput; what is absent stays as it is.
+pub(super) struct Settings<'a> {
+    pub throughput: Option<&'a ProvisionedThroughput>,
+    pub on_demand: Option<&'a OnDemandThroughput>,
+    pub warm: Option<&'a WarmThroughput>,
+}
+
+impl Settings<'_> {
+    /// Sets up a new index.
+    ///
+    /// Errors: ValidationException for request units out of range, and for less warmth than an index has anyway.
+    pub fn of_new(&self, index: &mut IndexDefinition, billing: Billing) -> Result<(), Error> {
+        self.take_throughput(index);
+        let of = Of::Index(&index.name);
+        recorded::on_demand_form(self.on_demand, billing, true, of)?;
+        recorded::on_demand(&mut index.recorded, self.on_demand);
+        let units = warm_units(billing, index);
+        recorded::warm_of_new(&mut index.recorded, units, self.warm, billing, of)
     }
-    if let Some(limits) = on_demand {
-        let kept = json!({
-            "MaxReadRequestUnits": limits.max_read_request_units,
-            "MaxWriteRequestUnits": limits.max_write_request_units,
-        });
-        index.recorded.insert(ON_DEMAND.to_owned(), kept);
+
+    /// Changes an index that has been warm for so much.
+    ///
+    /// Errors: ValidationException for request units out of range, and for warmth that would fall.
+    pub fn change(&self, index: &mut IndexDefinition, warm_for: Units, billing: Billing) -> Result<(), Error> {
+        self.take_throughput(index);
+        let of = Of::Index(&index.name);
+        recorded::on_demand_form(self.on_demand, billing, false, of)?;
+        recorded::on_demand(&mut index.recorded, self.on_demand);
+        let now = warm_units(billing, index);
+        recorded::stay_warm(&mut index.recorded, now, warm_for);
+        let now = warm_units(billing, index);
+        recorded::warm(&mut index.recorded, now, self.warm, of)
     }
-    if let Some(warm) = warm {
-        let kept = json!({
-            "ReadUnitsPerSecond": warm.read_units_per_second,
-            "WriteUnitsPerSecond": warm.write_units_per_second,
-        });
-        index.recorded.insert(WARM.to_owned(), kept);
+
+    fn take_throughput(&self, index: &mut IndexDefinition) {
+        if let Some(given) = self.throughput {
+            index.throughput =
+                Throughput { read_units: given.read_capacity_units, write_units: given.write_capacity_units };
+        }
     }
 }
 
@@ -187,11 +212,10 @@ pub(super) fn update(updates: &[GlobalSecondaryIndexUpdate]) -> Result<(), Error
     Ok(())
 }
 
-fn local_indexes<'i>(
-    local: &'i [LocalSecondaryIndex],
+fn local_keys(
+    local: &[LocalSecondaryIndex],
     definitions: &[AttributeDefinition],
     keys: &[KeySchemaElement],
-    index_names: &mut BTreeSet<&'i str>,
 ) -> Result<(), Error> {
     if local.is_empty() {
         return invalid("List of LocalSecondaryIndexes is empty");
@@ -215,8 +239,24 @@ fn local_indexes<'i>(
                  key: {leading}, table hash key: {hash}"
             ));
         }
+    }
+    Ok(())
+}
+
+fn global_keys(global: &[GlobalSecondaryIndex], definitions: &[AttributeDefinition]) -> Result<(), Error> {
+    if global.is_empty() {
+        return invalid("List of GlobalSecondaryIndexes is empty");
+    }
+    global.iter().try_for_each(|index| {
+        defined(definitions, &index.key_schema)?;
+        global_order(&index.key_schema)
+    })
+}
+
+fn local_indexes<'i>(local: &'i [LocalSecondaryIndex], index_names: &mut BTreeSet<&'i str>) -> Result<(), Error> {
+    for index in local {
         projection(&index.projection)?;
-        unique(name, index_names)?;
+        unique(&index.index_name, index_names)?;
     }
     if local.len() > LOCAL_INDEXES_MAX {
         return invalid(format!("Number of LocalSecondaryIndexes exceeds per-table limit of {LOCAL_INDEXES_MAX}"));
@@ -227,17 +267,11 @@ fn local_indexes<'i>(
 fn global_indexes<'i>(
     input: &CreateTableInput,
     global: &'i [GlobalSecondaryIndex],
-    definitions: &[AttributeDefinition],
     index_names: &mut BTreeSet<&'i str>,
 ) -> Result<(), Error> {
-    if global.is_empty() {
-        return invalid("List of GlobalSecondaryIndexes is empty");
-    }
     let on_demand = input.billing_mode == Some(BillingMode::PayPerRequest);
     for index in global {
         let name = &index.index_name;
-        defined(definitions, &index.key_schema)?;
-        global_order(&index.key_schema)?;
         projection(&index.projection)?;
         unique(name, index_names)?;
         match &index.provisioned_throughput {

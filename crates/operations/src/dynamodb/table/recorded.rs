@@ -4,13 +4,15 @@
 //! Source: observations of the service in AWS Controllers for Kubernetes (DynamoDB quirks, October 2026: DDB-TABLE-026,
 //! DDB-TABLE-031, DDB-TABLE-082, DDB-TABLE-178, DDB-TABLE-179, DDB-TABLE-442).
 
+use std::collections::BTreeMap;
+
 use headwater_api::Error;
 use headwater_api::dynamodb as api;
 use headwater_catalog::{BillingMode, TableDefinition};
 use headwater_types::Millis;
 use serde_json::{Map, Value, json};
 
-use super::description::{CLASS_CHANGED, ENCRYPTION, ON_DEMAND, WARM, encryption_key, warm_units};
+use super::description::{CLASS_CHANGED, ENCRYPTION, ON_DEMAND, WARM, encryption_key};
 use super::validation::invalid;
 
 const ON_DEMAND_READ: &str = "MaxReadRequestUnits";
@@ -19,6 +21,37 @@ const WARM_READ: &str = "ReadUnitsPerSecond";
 const WARM_WRITE: &str = "WriteUnitsPerSecond";
 /// Takes a limit of on-demand throughput away.
 const NO_LIMIT: i64 = -1;
+
+/// What is kept of a table or of an index.
+pub(crate) type Recorded = BTreeMap<String, Value>;
+
+/// Units per second, read and write.
+pub(crate) type Units = (i64, i64);
+
+/// Whose throughput it is, for the texts of refusals.
+#[derive(Clone, Copy)]
+pub(crate) enum Of<'a> {
+    /// The table's.
+    Table,
+    /// That of an index.
+    Index(&'a str),
+}
+
+impl Of<'_> {
+    fn warm(self) -> String {
+        match self {
+            Self::Table => "table".to_owned(),
+            Self::Index(name) => format!("index {name}"),
+        }
+    }
+
+    fn on_demand(self) -> String {
+        match self {
+            Self::Table => "table".to_owned(),
+            Self::Index(name) => format!("index : {name}"),
+        }
+    }
+}
 
 /// Checks the form of a table class.
 pub(crate) fn class_form(class: Option<&str>) -> Result<(), Error> {
@@ -98,6 +131,7 @@ pub(crate) fn on_demand_form(
     limits: Option<&api::OnDemandThroughput>,
     billing: BillingMode,
     is_new: bool,
+    of: Of<'_>,
 ) -> Result<(), Error> {
     let Some(limits) = limits else { return Ok(()) };
     for (member, units) in
@@ -105,13 +139,19 @@ pub(crate) fn on_demand_form(
     {
         match units {
             Some(_) if billing == BillingMode::Provisioned => {
+                let whose = match of {
+                    Of::Table => String::new(),
+                    Of::Index(name) if is_new => format!(" for index: {name}"),
+                    Of::Index(_) => format!(" for {}", of.on_demand()),
+                };
                 return invalid(format!(
-                    "{member} for OnDemandThroughput cannot be specified when the table BillingMode is PROVISIONED"
+                    "{member} for OnDemandThroughput{whose} cannot be specified when the table BillingMode is PROVISIONED"
                 ));
             }
             Some(units) if units < 1 && (is_new || units != NO_LIMIT) => {
                 return invalid(format!(
-                    "Requested {member} for OnDemandThroughput for table is outside of valid range"
+                    "Requested {member} for OnDemandThroughput for {} is outside of valid range",
+                    of.on_demand()
                 ));
             }
             Some(_) | None => {}
@@ -121,9 +161,9 @@ pub(crate) fn on_demand_form(
 }
 
 /// Changes greatest request units, each for itself.
-pub(crate) fn on_demand(table: &mut TableDefinition, limits: Option<&api::OnDemandThroughput>) {
+pub(crate) fn on_demand(recorded: &mut Recorded, limits: Option<&api::OnDemandThroughput>) {
     let Some(limits) = limits else { return };
-    let mut kept = kept(table, ON_DEMAND);
+    let mut kept = kept(recorded, ON_DEMAND);
     for (member, units) in
         [(ON_DEMAND_READ, limits.max_read_request_units), (ON_DEMAND_WRITE, limits.max_write_request_units)]
     {
@@ -137,80 +177,90 @@ pub(crate) fn on_demand(table: &mut TableDefinition, limits: Option<&api::OnDema
             None => {}
         }
     }
-    keep(table, ON_DEMAND, kept);
+    keep(recorded, ON_DEMAND, kept);
 }
 
-/// Warm throughput of a new table: no less than what it is warm for anyway.
-pub(crate) fn warm_of_new(table: &mut TableDefinition, wanted: Option<&api::WarmThroughput>) -> Result<(), Error> {
+/// Warm throughput of a new table or index: no less than what it is warm for anyway.
+pub(crate) fn warm_of_new(
+    recorded: &mut Recorded,
+    (read, write): Units,
+    wanted: Option<&api::WarmThroughput>,
+    billing: BillingMode,
+    of: Of<'_>,
+) -> Result<(), Error> {
     let Some(wanted) = wanted else { return Ok(()) };
-    let lower = |member: &str, provisioned: &str| match table.billing {
+    let of = of.warm();
+    let lower = |member: &str, provisioned: &str| match billing {
         BillingMode::PayPerRequest => invalid(format!(
-            "Requested {member} for WarmThroughput for table is lower than initial throughput for OnDemand. See: \
+            "Requested {member} for WarmThroughput for {of} is lower than initial throughput for OnDemand. See: \
              https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/warm-throughput.html"
         )),
         BillingMode::Provisioned => invalid(format!(
-            "Requested {member} for WarmThroughput for table is lower than {provisioned} of ProvisionedThroughput"
+            "Requested {member} for WarmThroughput for {of} is lower than {provisioned} of ProvisionedThroughput"
         )),
     };
-    let (read, write) = warm_units(table);
     if wanted.read_units_per_second.is_some_and(|units| units < read) {
         return lower(WARM_READ, "ReadCapacityUnits");
     }
     if wanted.write_units_per_second.is_some_and(|units| units < write) {
         return lower(WARM_WRITE, "WriteCapacityUnits");
     }
-    raise(table, wanted);
+    raise(recorded, wanted);
     Ok(())
 }
 
 /// Raises warm throughput, each for itself: it never falls.
-pub(crate) fn warm(table: &mut TableDefinition, wanted: Option<&api::WarmThroughput>) -> Result<(), Error> {
+pub(crate) fn warm(
+    recorded: &mut Recorded,
+    (read, write): Units,
+    wanted: Option<&api::WarmThroughput>,
+    of: Of<'_>,
+) -> Result<(), Error> {
     let Some(wanted) = wanted else { return Ok(()) };
-    let (read, write) = warm_units(table);
     for (member, units, now) in
         [(WARM_READ, wanted.read_units_per_second, read), (WARM_WRITE, wanted.write_units_per_second, write)]
     {
         if units.is_some_and(|units| units < now) {
             return invalid(format!(
-                "Requested {member} for WarmThroughput for table is lower than current WarmThroughput, decreasing \
-                 WarmThroughput is not supported"
+                "Requested {member} for WarmThroughput for {} is lower than current WarmThroughput, decreasing \
+                 WarmThroughput is not supported",
+                of.warm()
             ));
         }
     }
-    raise(table, wanted);
+    raise(recorded, wanted);
     Ok(())
 }
 
-/// A table stays warm for what it was warm for before its throughput changed.
-pub(crate) fn stay_warm(table: &mut TableDefinition, before: (i64, i64)) {
-    let now = warm_units(table);
+/// A table or index stays warm for what it was warm for before its throughput changed.
+pub(crate) fn stay_warm(recorded: &mut Recorded, now: Units, before: Units) {
     if now.0 < before.0 || now.1 < before.1 {
         let units = api::WarmThroughput {
             read_units_per_second: Some(now.0.max(before.0)),
             write_units_per_second: Some(now.1.max(before.1)),
         };
-        raise(table, &units);
+        raise(recorded, &units);
     }
 }
 
-fn raise(table: &mut TableDefinition, wanted: &api::WarmThroughput) {
-    let mut kept = kept(table, WARM);
+fn raise(recorded: &mut Recorded, wanted: &api::WarmThroughput) {
+    let mut kept = kept(recorded, WARM);
     for (member, units) in [(WARM_READ, wanted.read_units_per_second), (WARM_WRITE, wanted.write_units_per_second)] {
         if let Some(units) = units {
             kept.insert(member.to_owned(), json!(units));
         }
     }
-    keep(table, WARM, kept);
+    keep(recorded, WARM, kept);
 }
 
-fn kept(table: &TableDefinition, member: &str) -> Map<String, Value> {
-    table.recorded.get(member).and_then(Value::as_object).cloned().unwrap_or_default()
+fn kept(recorded: &Recorded, member: &str) -> Map<String, Value> {
+    recorded.get(member).and_then(Value::as_object).cloned().unwrap_or_default()
 }
 
-fn keep(table: &mut TableDefinition, member: &str, kept: Map<String, Value>) {
+fn keep(recorded: &mut Recorded, member: &str, kept: Map<String, Value>) {
     if kept.is_empty() {
-        table.recorded.remove(member);
+        recorded.remove(member);
     } else {
-        table.recorded.insert(member.to_owned(), Value::Object(kept));
+        recorded.insert(member.to_owned(), Value::Object(kept));
     }
 }

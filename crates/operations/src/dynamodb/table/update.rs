@@ -9,8 +9,9 @@ use headwater_catalog::{BillingMode, Snapshot, TableDefinition, TableState, Thro
 use headwater_log::{Change, Defined, Definition};
 use headwater_types::{Millis, Scope};
 
-use super::description::{Answer, describe, warm_units};
+use super::description::{Answer, ON_DEMAND, describe, warm_units};
 use super::index_updates;
+use super::recorded::Of;
 use super::validation::{self, invalid, on_demand_given, warm_given};
 use super::{in_use, not_found, recorded, sizes, stream_moves, view};
 use crate::dynamodb::{error, name};
@@ -63,15 +64,31 @@ impl Definition for Update {
     }
 }
 
-/// Whether the request may change a table that is in a short state: protection and warm throughput may, while it is updated.
+/// Whether the request may change a table that is in a short state: protection and warm throughput may, while it is updated,
+/// and more while it is only an index that is made or removed.
 /// Source: observations of the service in AWS Controllers for Kubernetes (DynamoDB quirks, October 2026: DDB-TABLE-001,
-/// DDB-TABLE-002, DDB-TABLE-369, DDB-TABLE-370).
+/// DDB-TABLE-002, DDB-TABLE-163, DDB-TABLE-175, DDB-TABLE-369, DDB-TABLE-370, DDB-TABLE-375, DDB-TABLE-376).
 fn admitted(input: &api::UpdateTableInput, table: &TableDefinition, stream_moves: bool) -> Result<(), Error> {
     let name = &table.name;
+    if let Some(why) = index_updates::blocks(input, table) {
+        return Err(in_use(&why));
+    }
+    let updates = input.global_secondary_index_updates.as_deref().unwrap_or_default();
+    let made_or_ended = updates.iter().any(|update| update.create.is_some() || update.delete.is_some());
+    let index_moves = table.indexes.iter().any(|index| index_updates::is_moving(index.state));
     let why = match table.state {
         TableState::Active => return Ok(()),
         TableState::Updating if input.deletion_protection_enabled.is_some() || warm_given(input).is_some() => {
             return Ok(());
+        }
+        TableState::Updating if index_moves && (!updates.is_empty() || input.sse_specification.is_some()) => {
+            return Ok(());
+        }
+        TableState::Updating if made_or_ended && stream_moves => {
+            "Can't create or delete an index when stream status is being updated.".to_owned()
+        }
+        TableState::Updating if made_or_ended => {
+            format!("Can't create or delete indexes while table IOPS are being updated. Table: {name}")
         }
         TableState::Creating => format!("Table is being created: {name}"),
         TableState::Deleting => format!("Table is being deleted: {name}"),
@@ -94,14 +111,16 @@ fn admitted(input: &api::UpdateTableInput, table: &TableDefinition, stream_moves
 fn changes(input: &api::UpdateTableInput, table: &TableDefinition, now: Millis) -> Result<Vec<Change>, Error> {
     let mut updated = table.clone();
     billing(input, &mut updated, now)?;
-    recorded::stay_warm(&mut updated, warm_units(table));
+    let warm = warm_units(&updated);
+    recorded::stay_warm(&mut updated.recorded, warm, warm_units(table));
     recorded::class(&mut updated, input.table_class.as_deref(), now);
     if let Some(protection) = input.deletion_protection_enabled {
         updated.deletion_protection = protection;
     }
-    recorded::on_demand_form(input.on_demand_throughput.as_ref(), updated.billing, false)?;
-    recorded::on_demand(&mut updated, input.on_demand_throughput.as_ref());
-    recorded::warm(&mut updated, input.warm_throughput.as_ref())?;
+    recorded::on_demand_form(input.on_demand_throughput.as_ref(), updated.billing, false, Of::Table)?;
+    recorded::on_demand(&mut updated.recorded, input.on_demand_throughput.as_ref());
+    let warm = warm_units(&updated);
+    recorded::warm(&mut updated.recorded, warm, input.warm_throughput.as_ref(), Of::Table)?;
     recorded::encryption(&mut updated, input.sse_specification.as_ref())?;
     let mut changes = Vec::new();
     let updated_billing = updated.clone();
@@ -113,7 +132,7 @@ fn changes(input: &api::UpdateTableInput, table: &TableDefinition, now: Millis) 
         changes.push(if takes_time { Change::Update { table } } else { Change::Record { table } });
     }
     changes.extend(index_updates::billing(input, table, &updated_billing)?);
-    changes.extend(index_updates::changes(input, &updated_billing, now)?);
+    changes.extend(index_updates::changes(input, table, &updated_billing, now)?);
     changes.extend(stream(input, table)?);
     Ok(changes)
 }
@@ -143,6 +162,7 @@ fn billing(input: &api::UpdateTableInput, table: &mut TableDefinition, now: Mill
         (BillingMode::Provisioned, BillingMode::PayPerRequest, Some(units)) => {
             table.billing = BillingMode::Provisioned;
             table.throughput = units;
+            table.recorded.remove(ON_DEMAND);
         }
         (BillingMode::Provisioned, BillingMode::Provisioned, Some(units)) => throughput(table, units, now)?,
     }

@@ -11,6 +11,7 @@ use headwater_api::dynamodb::{
     ProvisionedThroughput, StreamSpecification, UpdateTableInput, WarmThroughput,
 };
 
+use super::recorded::Of;
 use super::{indexes, recorded};
 use crate::dynamodb::tags;
 
@@ -30,7 +31,7 @@ pub(crate) fn create(input: &CreateTableInput) -> Result<(), Error> {
         Some(BillingMode::PayPerRequest) => headwater_catalog::BillingMode::PayPerRequest,
         Some(BillingMode::Provisioned) | None => headwater_catalog::BillingMode::Provisioned,
     };
-    recorded::on_demand_form(input.on_demand_throughput.as_ref(), billing, true)?;
+    recorded::on_demand_form(input.on_demand_throughput.as_ref(), billing, true, Of::Table)?;
     recorded::encryption_form(input.sse_specification.as_ref())?;
     recorded::class_form(input.table_class.as_deref())?;
     tags::checked(input.tags.as_deref().unwrap_or_default())?;
@@ -47,6 +48,9 @@ pub(crate) fn update(input: &UpdateTableInput) -> Result<(), Error> {
              SSESpecification, ReplicaUpdates, MultiAccountReplicaReady, ReplicaTransitRoleArn, MultiRegionConsistency, \
              DeletionProtectionEnabled, OnDemandThroughput, WarmThroughput or TableClass is required",
         ));
+    }
+    if input.global_secondary_index_updates.as_ref().is_some_and(Vec::is_empty) {
+        return invalid("List of GlobalSecondaryIndexUpdates is empty");
     }
     if input.billing_mode == Some(BillingMode::Provisioned) && input.provisioned_throughput.is_none() {
         return invalid("ProvisionedThroughput must be specified when BillingMode is PROVISIONED");
@@ -238,6 +242,9 @@ fn alone(input: &UpdateTableInput) -> Result<(), Error> {
     let updates = input.global_secondary_index_updates.as_deref().unwrap_or_default();
     let index = !updates.is_empty();
     let made_or_ended = updates.iter().any(|update| update.create.is_some() || update.delete.is_some());
+    if warm_given(input).is_some() && updates.iter().any(|update| update.create.is_some()) {
+        return invalid("Create global secondary index cannot be specified when updating WarmThroughput");
+    }
     let changes = [
         (
             "Server-Side Encryption modification must be the only operation in the request",

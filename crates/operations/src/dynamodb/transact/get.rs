@@ -13,7 +13,7 @@ use headwater_types::Item;
 use headwater_types::key::ItemKey;
 use headwater_types::limits::TRANSACTION_BYTES_MAX;
 
-use super::{Fault, Reason, canceled, distinct};
+use super::{Fault, distinct, sound};
 use crate::dynamodb::consumed::{Shown, Used};
 use crate::dynamodb::item::{attributes, lookup, projected_keys};
 use crate::dynamodb::validation::{self, Parameters};
@@ -34,6 +34,10 @@ pub(crate) async fn get(
     call: &Call,
     input: api::TransactGetItemsInput,
 ) -> Result<api::TransactGetItemsOutput, Error> {
+    let named = input.transact_items.iter().enumerate();
+    name::all(
+        named.map(|(at, item)| (format!("transactItems.{}.member.get.tableName", at + 1), &*item.get.table_name)),
+    )?;
     let requests: Vec<Request> =
         input.transact_items.iter().map(|item| Request::checked(call, &item.get)).collect::<Result<_, _>>()?;
     call.authorize(&access::transact_get_items(call, &input))?;
@@ -52,9 +56,10 @@ pub(crate) async fn get(
     let mut responses = Vec::with_capacity(rows.len());
     for (request, row) in requests.iter().zip(rows) {
         let item = row.map(|row| row.item()).transpose().map_err(error::corrupt)?;
-        let item = item.map(|item| match &request.projection {
-            Some(projection) => projection.apply(&item),
-            None => item,
+        // An item of which nothing is asked for is left out, other than GetItem does.
+        let item = item.and_then(|item| match &request.projection {
+            Some(projection) => Some(projection.apply(&item)).filter(|shown| !shown.0.is_empty()),
+            None => Some(item),
         });
         responses.push(api::ItemResponse { item: item.map(attributes) });
     }
@@ -93,24 +98,10 @@ fn keys(
     requests: &[Request],
     tables: &[Arc<TableDefinition>],
 ) -> Result<Vec<(headwater_types::TableId, ItemKey)>, Error> {
-    let mut keys = Vec::with_capacity(requests.len());
-    for (at, (request, table)) in requests.iter().zip(tables).enumerate() {
-        let key = schema::key_of(&table.key_schema, &request.key).map_err(|cause| Fault::key(cause, false));
-        let checked = key.and_then(|key| {
-            projected_keys(table, request.projection.as_ref()).map_err(Fault::within)?;
-            Ok(key)
-        });
-        match checked {
-            Ok(key) => keys.push((table.id, key)),
-            Err(Fault { error, hoisted: true }) => return Err(error),
-            Err(Fault { error, hoisted: false }) => {
-                let mut reasons: Vec<Reason> = vec![None; requests.len()];
-                if let Some(place) = reasons.get_mut(at) {
-                    *place = Some((error, None));
-                }
-                return Err(canceled(reasons));
-            }
-        }
-    }
-    Ok(keys)
+    let key = |(request, table): (&Request, &Arc<TableDefinition>)| {
+        let key = schema::key_of(&table.key_schema, &request.key).map_err(|cause| Fault::key(cause, false))?;
+        projected_keys(table, request.projection.as_ref()).map_err(Fault::within)?;
+        Ok((table.id, key))
+    };
+    sound(requests.iter().zip(tables).map(key).collect())
 }

@@ -49,6 +49,19 @@ struct Members<'a> {
     on_failure: Option<ReturnValuesOnConditionCheckFailure>,
 }
 
+/// Refuses names that cannot be a table's, before anything else is looked at.
+pub(super) fn tables_are_names(items: &[api::TransactWriteItem]) -> Result<(), Error> {
+    let named = items.iter().enumerate().flat_map(|(at, item)| {
+        let check = item.condition_check.as_ref().map(|check| ("conditionCheck", check.table_name.as_str()));
+        let put = item.put.as_ref().map(|put| ("put", put.table_name.as_str()));
+        let delete = item.delete.as_ref().map(|delete| ("delete", delete.table_name.as_str()));
+        let update = item.update.as_ref().map(|update| ("update", update.table_name.as_str()));
+        let each = [check, put, delete, update].into_iter().flatten();
+        each.map(move |(kind, table)| (format!("transactItems.{}.member.{kind}.tableName", at + 1), table))
+    });
+    name::all(named)
+}
+
 impl Request {
     /// Errors: ValidationException for what is wrong whatever the table is.
     pub fn checked(call: &Call, item: &api::TransactWriteItem) -> Result<Self, Error> {
@@ -65,15 +78,19 @@ impl Request {
             values: members.values.is_some(),
         }
         .check()?;
-        let given = validation::item_ref(members.item)?;
-        if members.kind == PUT {
-            fits(&given)?;
+        if members.kind == PUT && members.item.contains_key("") {
+            // Source: observed on the service by dynamodb-conformance (deepRequests).
+            return Err(Error::validation("Empty attribute name"));
         }
+        // Expressions come before a key, not before an item.
+        let put = (members.kind == PUT).then(|| validation::item_ref(members.item)).transpose()?;
+        put.as_ref().map(fits).transpose()?;
         let mut substitutions = validation::substitutions(members.names.clone(), members.values.clone())?;
         let update = members.update.map(|text| Update::parse(text, &mut substitutions));
         let update = update.transpose().map_err(error::expression)?;
         let condition = validation::condition(Kind::Condition, members.condition, &mut substitutions)?;
         substitutions.unused().map_err(error::expression)?;
+        let given = put.map_or_else(|| validation::item_ref(members.item), Ok)?;
         let values = members.values.as_ref().map(validation::item_ref).transpose()?;
         let bytes = given.size_bytes() + values.as_ref().map_or(0, Item::size_bytes);
         let said = members.said(&table, &given, values.as_ref());
@@ -83,7 +100,7 @@ impl Request {
             (DELETE, None) => Deed::Delete(given),
             (_, None) => Deed::Check(given),
         };
-        let show_old = members.on_failure == Some(ReturnValuesOnConditionCheckFailure::AllOld);
+        let show_old = members.shows_old();
         Ok(Self { given: members.table.to_owned(), table, deed, condition, show_old, bytes, said })
     }
 }
@@ -142,13 +159,22 @@ impl<'a> Members<'a> {
                     on_failure: check.return_values_on_condition_check_failure,
                 })
             }
+            api::TransactWriteItem { put: None, update: None, delete: None, condition_check: None } => {
+                Err(Error::validation(
+                    "Invalid Request: TransactWriteRequest should contain Delete or Put or Update request",
+                ))
+            }
             _ => Err(Error::validation("TransactItems can only contain one of Check, Put, Update or Delete")),
         }
     }
 
+    fn shows_old(&self) -> bool {
+        self.on_failure == Some(ReturnValuesOnConditionCheckFailure::AllOld)
+    }
+
     /// All that an action says, whatever the order and spelling of its JSON.
     fn said(&self, table: &str, item: &Item, values: Option<&Item>) -> Vec<u8> {
-        let mut said = vec![self.kind, u8::from(self.on_failure.is_some())];
+        let mut said = vec![self.kind, u8::from(self.shows_old())];
         let mut part = |bytes: Option<&[u8]>| {
             said.extend(bytes.map_or(u64::MAX, |bytes| bytes.len() as u64).to_be_bytes());
             said.extend(bytes.unwrap_or_default());
