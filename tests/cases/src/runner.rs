@@ -25,6 +25,9 @@ pub trait Target {
 /// How often a short state, or a record on its way, is waited for.
 const PAUSES_MAX: usize = 100;
 
+/// Longest token of a request. Source: "TransactWriteItems", DynamoDB API reference.
+const TOKEN_CHARACTERS_MAX: usize = 36;
+
 /// One run of one case.
 pub struct Run<'t, T> {
     /// Where its requests go.
@@ -122,7 +125,15 @@ impl<'t, T: Target> Run<'t, T> {
     }
 
     async fn send(&self, operation: &str, request: &Value) -> (u16, Value) {
-        self.target.send(operation, &expand(request, &self.names)).await
+        let mut request = expand(request, &self.names);
+        if let Some(Value::String(token)) = request.get_mut("ClientRequestToken") {
+            // Tokens are known for ten minutes, to other cases and other runs too: each case has its own.
+            let own = format!("{}{token}", self.names["table"].as_str().unwrap_or_default());
+            if !token.is_empty() && own.len() <= TOKEN_CHARACTERS_MAX {
+                *token = own;
+            }
+        }
+        self.target.send(operation, &request).await
     }
 
     fn answered(&self, step: &Value, answer: &Value) -> Result<(), String> {
