@@ -127,11 +127,7 @@ impl<'t, T: Target> Run<'t, T> {
     async fn send(&self, operation: &str, request: &Value) -> (u16, Value) {
         let mut request = expand(request, &self.names);
         if let Some(Value::String(token)) = request.get_mut("ClientRequestToken") {
-            // Tokens are known for ten minutes, to other cases and other runs too: each case has its own.
-            let own = format!("{}{token}", self.names["table"].as_str().unwrap_or_default());
-            if !token.is_empty() && own.len() <= TOKEN_CHARACTERS_MAX {
-                *token = own;
-            }
+            *token = own_token(token, self.names["table"].as_str().unwrap_or_default());
         }
         self.target.send(operation, &request).await
     }
@@ -249,4 +245,17 @@ fn active(answer: &Value) -> bool {
     let indexes = answer.pointer("/Table/GlobalSecondaryIndexes").and_then(Value::as_array);
     answer.pointer("/Table/TableStatus") == Some(&json!("ACTIVE"))
         && indexes.into_iter().flatten().all(|index| index["IndexStatus"] == "ACTIVE")
+}
+
+/// A valid token with the table's name before or in it: tokens are known for ten minutes, to other cases and other runs
+/// too.
+fn own_token(token: &str, table: &str) -> String {
+    if token.is_empty() || token.len() > TOKEN_CHARACTERS_MAX || token.starts_with(table) {
+        return token.to_owned();
+    }
+    let own = format!("{table}{token}");
+    if own.len() <= TOKEN_CHARACTERS_MAX {
+        return own;
+    }
+    format!("{table}{}", token.get(table.len()..).unwrap_or_default())
 }
