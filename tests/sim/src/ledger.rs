@@ -3,7 +3,7 @@
 //!
 //! A list tells the order of its item's writes, so the checker needs no search (after Elle's list-append).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -307,9 +307,4 @@ pub async fn all_records(sim: &Arc<Sim>, table: &str) -> Vec<Value> {
         }
     }
     records
-}
-
-/// Items that some append named.
-pub fn named(ledger: &Ledger) -> BTreeSet<&Name> {
-    ledger.appends.iter().flat_map(|append| &append.items).collect()
 }
