@@ -40,12 +40,14 @@ pub struct Run<'t, T> {
     changed: Option<Value>,
     /// The table whose indexes a step changed; how they change is looked at by what follows.
     reindexed: Option<Value>,
+    /// The table whose expiry a step switched.
+    expiring: Option<Value>,
 }
 
 impl<'t, T: Target> Run<'t, T> {
     /// A run that has judged nothing yet.
     pub fn new(target: &'t T, names: Names) -> Self {
-        Self { target, names, judged: BTreeMap::new(), changed: None, reindexed: None }
+        Self { target, names, judged: BTreeMap::new(), changed: None, reindexed: None, expiring: None }
     }
 
     /// Runs a case; the error names the step.
@@ -75,6 +77,7 @@ impl<'t, T: Target> Run<'t, T> {
             self.target.advance(ms).await;
             self.changed = self.reindexed.take();
             self.settle().await;
+            self.settle_expiry().await;
             return Ok(());
         }
         if let Some(verb) = step["control"].as_str() {
@@ -99,6 +102,9 @@ impl<'t, T: Target> Run<'t, T> {
             let value = answer.pointer(pointer).ok_or(format!("nothing to save at {pointer} of {answer}"))?;
             self.names.insert(name.clone(), value.clone());
         }
+        if status == 200 && operation == "UpdateTimeToLive" {
+            self.expiring = Some(step["request"]["TableName"].clone());
+        }
         if status == 200 && matches!(operation, "CreateTable" | "UpdateTable" | "DeleteTable") {
             let request = &step["request"];
             let mut updates = request["GlobalSecondaryIndexUpdates"].as_array().into_iter().flatten();
@@ -118,6 +124,19 @@ impl<'t, T: Target> Run<'t, T> {
         for _ in 0..PAUSES_MAX {
             let (status, answer) = self.send("DescribeTable", &json!({ "TableName": table })).await;
             if status != 200 || active(&answer) {
+                return;
+            }
+            self.target.pause().await;
+        }
+    }
+
+    /// Waits until expiry that was switched is on or off.
+    async fn settle_expiry(&mut self) {
+        let Some(table) = self.expiring.take() else { return };
+        for _ in 0..PAUSES_MAX {
+            let (_, answer) = self.send("DescribeTimeToLive", &json!({ "TableName": table })).await;
+            let status = answer.pointer("/TimeToLiveDescription/TimeToLiveStatus").and_then(Value::as_str);
+            if !status.is_some_and(|status| status.ends_with("ING")) {
                 return;
             }
             self.target.pause().await;
