@@ -91,10 +91,16 @@ fn family(file: &Path, all: &mut Vec<Case>) -> Result<(), String> {
         if text["steps"].as_array().is_none_or(Vec::is_empty) {
             return Err(format!("{name} has no steps"));
         }
-        let requires = part("requires");
+        let requires = part("requires").or_else(|| moves_time(text).then(|| "control".to_owned()));
         all.push(Case { family: family.to_owned(), name, source, requires, text: text.clone() });
     }
     Ok(())
+}
+
+/// Whether some step moves time by more than a moment, or shards.
+fn moves_time(case: &Value) -> bool {
+    let moves = |step: &Value| step["advance_ms"].as_u64().is_some_and(|ms| ms > 1) || step.get("control").is_some();
+    case["steps"].as_array().into_iter().flatten().any(moves)
 }
 
 fn json(path: &Path) -> Result<Value, String> {

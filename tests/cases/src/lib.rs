@@ -10,7 +10,8 @@
 //!   and any step but a DescribeTable waits until the table that was changed last, other than in its indexes, is ACTIVE
 //!   or gone;
 //! - `{records: […], stream?}`: all records of the table's newest stream, in order per item;
-//! - `{advance_ms}`: store time passes, and changes of indexes come to their end (an endpoint does only that);
+//! - `{advance_ms}`: store time passes, and changes of indexes and of expiry come to their end (an endpoint does
+//!   only that);
 //! - `{control: "split" | "roll_over"}`.
 //!
 //! In requests `{"$repeat": [text, n]}`, `{"$list": [n, template with $i]}` and `{"$nest": [n, "L", value]}` stand for

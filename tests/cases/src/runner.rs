@@ -25,6 +25,9 @@ pub trait Target {
 /// How often a short state, or a record on its way, is waited for.
 const PAUSES_MAX: usize = 100;
 
+/// Longest token of a request. Source: "TransactWriteItems", DynamoDB API reference.
+const TOKEN_CHARACTERS_MAX: usize = 36;
+
 /// One run of one case.
 pub struct Run<'t, T> {
     /// Where its requests go.
@@ -37,12 +40,14 @@ pub struct Run<'t, T> {
     changed: Option<Value>,
     /// The table whose indexes a step changed; how they change is looked at by what follows.
     reindexed: Option<Value>,
+    /// The table whose expiry a step switched.
+    expiring: Option<Value>,
 }
 
 impl<'t, T: Target> Run<'t, T> {
     /// A run that has judged nothing yet.
     pub fn new(target: &'t T, names: Names) -> Self {
-        Self { target, names, judged: BTreeMap::new(), changed: None, reindexed: None }
+        Self { target, names, judged: BTreeMap::new(), changed: None, reindexed: None, expiring: None }
     }
 
     /// Runs a case; the error names the step.
@@ -72,6 +77,7 @@ impl<'t, T: Target> Run<'t, T> {
             self.target.advance(ms).await;
             self.changed = self.reindexed.take();
             self.settle().await;
+            self.settle_expiry().await;
             return Ok(());
         }
         if let Some(verb) = step["control"].as_str() {
@@ -95,6 +101,9 @@ impl<'t, T: Target> Run<'t, T> {
             let pointer = pointer.as_str().unwrap_or_default();
             let value = answer.pointer(pointer).ok_or(format!("nothing to save at {pointer} of {answer}"))?;
             self.names.insert(name.clone(), value.clone());
+        }
+        if status == 200 && operation == "UpdateTimeToLive" {
+            self.expiring = Some(step["request"]["TableName"].clone());
         }
         if status == 200 && matches!(operation, "CreateTable" | "UpdateTable" | "DeleteTable") {
             let request = &step["request"];
@@ -121,8 +130,25 @@ impl<'t, T: Target> Run<'t, T> {
         }
     }
 
+    /// Waits until expiry that was switched is on or off.
+    async fn settle_expiry(&mut self) {
+        let Some(table) = self.expiring.take() else { return };
+        for _ in 0..PAUSES_MAX {
+            let (_, answer) = self.send("DescribeTimeToLive", &json!({ "TableName": table })).await;
+            let status = answer.pointer("/TimeToLiveDescription/TimeToLiveStatus").and_then(Value::as_str);
+            if !status.is_some_and(|status| status.ends_with("ING")) {
+                return;
+            }
+            self.target.pause().await;
+        }
+    }
+
     async fn send(&self, operation: &str, request: &Value) -> (u16, Value) {
-        self.target.send(operation, &expand(request, &self.names)).await
+        let mut request = expand(request, &self.names);
+        if let Some(Value::String(token)) = request.get_mut("ClientRequestToken") {
+            *token = own_token(token, self.names["table"].as_str().unwrap_or_default());
+        }
+        self.target.send(operation, &request).await
     }
 
     fn answered(&self, step: &Value, answer: &Value) -> Result<(), String> {
@@ -238,4 +264,17 @@ fn active(answer: &Value) -> bool {
     let indexes = answer.pointer("/Table/GlobalSecondaryIndexes").and_then(Value::as_array);
     answer.pointer("/Table/TableStatus") == Some(&json!("ACTIVE"))
         && indexes.into_iter().flatten().all(|index| index["IndexStatus"] == "ACTIVE")
+}
+
+/// A valid token with the table's name before or in it: tokens are known for ten minutes, to other cases and other runs
+/// too.
+fn own_token(token: &str, table: &str) -> String {
+    if token.is_empty() || token.len() > TOKEN_CHARACTERS_MAX || token.starts_with(table) {
+        return token.to_owned();
+    }
+    let own = format!("{table}{token}");
+    if own.len() <= TOKEN_CHARACTERS_MAX {
+        return own;
+    }
+    format!("{table}{}", token.get(table.len()..).unwrap_or_default())
 }

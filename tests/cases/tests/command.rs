@@ -30,19 +30,24 @@ fn the_unverified_are_listed_and_counted() {
     assert!(!wanted.is_empty(), "nothing was listed");
 }
 
-#[test]
-fn what_does_not_answer_like_the_service_is_told() {
+/// An endpoint that gives every request the same answer; its URL.
+fn always(body: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.expect("a connection");
-            let mut request = [0; 4096];
-            let _ = stream.read(&mut request);
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}");
+            let _ = stream.read(&mut [0; 16_384]);
+            let _ = stream.write_all(answer.as_bytes());
         }
     });
-    let output = command(&["--endpoint", &url]);
+    url
+}
+
+#[test]
+fn what_does_not_answer_like_the_service_is_told() {
+    let output = command(&["--endpoint", &always("{}")]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
     let complaint = text(&output.stderr);
     assert!(complaint.contains("CreateTable answers 200 {}"), "{complaint}");
@@ -51,4 +56,16 @@ fn what_does_not_answer_like_the_service_is_told() {
         assert_eq!(output.status.code(), Some(2));
         assert!(text(&output.stderr).contains(why), "{}", text(&output.stderr));
     }
+}
+
+#[test]
+fn another_answer_fails_the_case_and_the_command() {
+    let table =
+        r#"{"TableDescription":{"TableName":"t","TableArn":"arn:aws:dynamodb:us-east-1:000000000000:table/t"}}"#;
+    let only = "put_item::all_old_returns_the_old_item";
+    let output = command(&["--endpoint", &always(table), "--only", only, "--pause-ms", "0"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    assert!(shown.contains(&format!("FAIL  {only}")), "{shown}");
+    assert!(shown.contains("     0      1       0  cases"), "{shown}");
 }

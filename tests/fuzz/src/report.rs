@@ -112,6 +112,7 @@ impl Report {
             ("damaged keys", k.damaged),
             ("batches", b.batches),
             ("canaries", b.canaries),
+            ("indexes and shards read back", b.read_back),
         ];
         let changes = json::CHANGES.into_iter().zip(b.changes);
         counts.into_iter().chain(changes).filter(|(_, count)| *count == 0).map(|(name, _)| name).collect()
@@ -128,12 +129,14 @@ impl fmt::Display for Report {
         let answered: u64 = b.answered.values().sum();
         writeln!(
             f,
-            "bodies: {} requests in {} batches, {answered} answered by {} operations, {} distinct codes, {} canaries",
+            "bodies: {} requests in {} batches, {answered} answered by {} operations, {} distinct codes, {} canaries, {} indexes and \
+             shards read back",
             b.requests,
             b.batches,
             b.answered.len(),
             b.refused.len(),
-            b.canaries
+            b.canaries,
+            b.read_back
         )?;
         writeln!(f, "  changes: {:?}", json::CHANGES.into_iter().zip(b.changes).collect::<Vec<_>>())?;
         writeln!(f, "  answered: {:?}", b.answered)?;

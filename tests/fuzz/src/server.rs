@@ -20,6 +20,8 @@ pub struct Counts {
     pub refused: BTreeMap<String, u64>,
     /// Tables written and read again after a batch.
     pub canaries: u64,
+    /// Indexes and shards read after a batch.
+    pub read_back: u64,
     /// Changes of bodies by kind, as in `json::CHANGES`.
     pub changes: [u64; 12],
     /// Batches, each with canaries at its end.
@@ -32,6 +34,7 @@ impl Counts {
         self.requests += other.requests;
         self.canaries += other.canaries;
         self.batches += other.batches;
+        self.read_back += other.read_back;
         other.answered.iter().for_each(|(name, count)| *self.answered.entry(name.clone()).or_default() += count);
         other.refused.iter().for_each(|(name, count)| *self.refused.entry(name.clone()).or_default() += count);
         self.changes.iter_mut().zip(other.changes).for_each(|(sum, count)| *sum += count);
@@ -150,6 +153,7 @@ impl Client {
         for table in &tables {
             let Some(description) = self.settled(table).await? else { continue };
             self.canary(table, &description).await?;
+            self.read_back(table, &description).await?;
         }
         self.counts.batches += 1;
         for table in tables.iter().skip(tables_max) {
@@ -158,6 +162,38 @@ impl Client {
             self.ask("DeleteTable", &json!({ "TableName": table })).await?;
         }
         Ok(())
+    }
+
+    /// Reads what the batch has left: the table, its indexes and the beginning of its stream's shards.
+    ///
+    /// Errors: something that was accepted cannot be read.
+    async fn read_back(&mut self, table: &str, description: &Value) -> Result<(), String> {
+        self.must("Scan", json!({ "TableName": table })).await?;
+        for kind in ["LocalSecondaryIndexes", "GlobalSecondaryIndexes"] {
+            for index in description[kind].as_array().into_iter().flatten() {
+                if index.get("IndexStatus").is_none_or(|status| status == "ACTIVE") {
+                    self.must("Scan", json!({ "TableName": table, "IndexName": index["IndexName"] })).await?;
+                    self.counts.read_back += 1;
+                }
+            }
+        }
+        let Some(stream) = description.get("LatestStreamArn") else { return Ok(()) };
+        let described = self.must("DescribeStream", json!({ "StreamArn": stream })).await?;
+        for shard in described["StreamDescription"]["Shards"].as_array().into_iter().flatten() {
+            let place =
+                json!({ "StreamArn": stream, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON" });
+            let iterator = self.must("GetShardIterator", place).await?;
+            self.must("GetRecords", json!({ "ShardIterator": iterator["ShardIterator"] })).await?;
+            self.counts.read_back += 1;
+        }
+        Ok(())
+    }
+
+    async fn must(&mut self, operation: &str, request: Value) -> Result<Value, String> {
+        match self.ask(operation, &request).await? {
+            (200, answer) => Ok(answer),
+            (_, refusal) => Err(format!("{operation} {request} is refused: {refusal}")),
+        }
     }
 
     async fn canary(&mut self, table: &str, description: &Value) -> Result<(), String> {
