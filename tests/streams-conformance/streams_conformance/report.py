@@ -1,0 +1,68 @@
+"""What came out: lines for a terminal, JSON for programs, a table of several targets for a page."""
+
+import json
+import platform
+from collections import Counter
+from dataclasses import asdict, dataclass
+
+PASS, DIFFERS, SKIPPED, FAILED = "pass", "differs", "skipped", "failed"
+
+
+@dataclass
+class Result:
+    """One case on one target. `detail`: what it answered, why it was skipped, or why there is no judgement."""
+
+    case: str
+    says: str
+    source: str
+    outcome: str
+    detail: str = ""
+    seconds: float = 0.0
+
+
+def count(results):
+    found = Counter(result.outcome for result in results)
+    return {outcome: found[outcome] for outcome in (PASS, DIFFERS, SKIPPED, FAILED)}
+
+
+def as_json(target, results):
+    head = {"target": target, "python": platform.python_version(), "counts": count(results)}
+    return json.dumps(head | {"cases": [asdict(result) for result in results]}, indent=1, ensure_ascii=False) + "\n"
+
+
+def surprises(results, expected):
+    """What is worth a failure: a case that differs without being expected to, or no longer differs, or was not judged."""
+    found = []
+    for result in results:
+        known = expected.get(result.case)
+        if result.outcome == FAILED or (result.outcome == DIFFERS and not known):
+            found.append(f"{result.case}: {result.outcome}: {result.detail}")
+        if result.outcome == PASS and known:
+            found.append(f"{result.case}: passes, but is listed as a known difference: {known}")
+    ran = {result.case for result in results}
+    return found + [f"{case}: listed as a known difference, but there is no such case" for case in set(expected) - ran]
+
+
+def table(reports):
+    """A page's table of several targets' JSON reports: one row per case."""
+    names = [report["target"] for report in reports]
+    lines = [f"| Case | What it says | {' | '.join(names)} | Source |", f"|---|---|{'---|' * len(names)}---|"]
+    by_case = [{case["case"]: case for case in report["cases"]} for report in reports]
+    for case in reports[0]["cases"]:
+        cells = [cell(found.get(case["case"])) for found in by_case]
+        lines.append(f"| `{case['case']}` | {clean(case['says'])} | {' | '.join(cells)} | {clean(case['source'])} |")
+    counts = [", ".join(f"{n} {outcome}" for outcome, n in report["counts"].items() if n) for report in reports]
+    lines.append(f"| all {len(reports[0]['cases'])} | | {' | '.join(counts)} | |")
+    return "\n".join(lines) + "\n"
+
+
+def cell(case):
+    if case is None:
+        return "not run"
+    detail = clean(case["detail"])
+    return case["outcome"] if case["outcome"] == PASS else f"**{case['outcome']}**: {detail}" if detail else case["outcome"]
+
+
+def clean(text):
+    text = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return text if len(text) <= 220 else text[:220] + "…"
