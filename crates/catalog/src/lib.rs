@@ -9,6 +9,7 @@ pub mod index;
 pub mod resource;
 pub mod snapshot;
 pub mod state;
+pub mod store_time;
 pub mod writer;
 
 pub use identity::{Identities, Incarnation};
@@ -19,4 +20,5 @@ pub use resource::{
 };
 pub use snapshot::Snapshot;
 pub use state::{StreamState, TableState};
+pub use store_time::StoreTime;
 pub use writer::BadRow;

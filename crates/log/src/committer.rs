@@ -167,7 +167,8 @@ impl Committer {
 
     fn submit(&mut self, group: Group) {
         let id = BatchId(self.shared.runtime.random_u128());
-        let Group { plans, batch, shards, .. } = group;
+        let Group { plans, batch, shards, written, .. } = group;
+        self.shared.heat.note(&written);
         let outcome = self.shared.cell.commit(Batch { id, plans: batch });
         self.in_flight.push_back(InFlight { id, plans, shards, outcome });
     }

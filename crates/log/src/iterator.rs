@@ -24,6 +24,8 @@ pub struct ShardIterator {
     pub from: ReadFrom,
     /// Store time from which it is expired.
     pub expires: Millis,
+    /// The count it was given under: once that is raised, it is expired too.
+    pub given: u32,
 }
 
 /// Why a token is not accepted.
@@ -41,10 +43,10 @@ pub enum IteratorError {
 }
 
 const FORMAT: u8 = 0;
-const BODY_BYTES: usize = 1 + 8 + 8 + 8 + 1 + 8 + 8;
+const BODY_BYTES: usize = 1 + 8 + 8 + 8 + 1 + 8 + 8 + 4;
 const SEAL_BYTES: usize = 16;
 
-/// Seals an iterator: `prefix` and the token behind it. Unit: 78 characters behind the prefix.
+/// Seals an iterator: `prefix` and the token behind it. Unit: 83 characters behind the prefix.
 pub(crate) fn seal(store: &Incarnation, iterator: &ShardIterator, prefix: &str) -> String {
     let (kind, number) = match iterator.from {
         ReadFrom::Horizon => (0, SequenceNumber::ZERO),
@@ -60,16 +62,17 @@ pub(crate) fn seal(store: &Incarnation, iterator: &ShardIterator, prefix: &str) 
     token.put_u8(kind);
     token.put_u64(number.0);
     token.put_i64(iterator.expires.0);
+    token.put_u32(iterator.given);
     let seal = mac(store, prefix, &token).finalize().into_bytes();
     token.extend(seal.iter().take(SEAL_BYTES));
-    let mut text = String::with_capacity(prefix.len() + 78);
+    let mut text = String::with_capacity(prefix.len() + 83);
     text.push_str(prefix);
     URL_SAFE_NO_PAD.encode_string(&token, &mut text);
     text
 }
 
-/// Opens a token at store time `now`. Errors: [`IteratorError`].
-pub(crate) fn unseal(store: &Incarnation, text: &str, now: Millis) -> Result<ShardIterator, IteratorError> {
+/// Opens a token at store time `now`, while iterators are given under the count `given`. Errors: [`IteratorError`].
+pub(crate) fn unseal(store: &Incarnation, text: &str, now: Millis, given: u32) -> Result<ShardIterator, IteratorError> {
     // The prefix ends with the last bar, which the token's own letters do not contain.
     let (prefix, opaque) = text.split_at(text.rfind('|').map_or(0, |bar| bar + 1));
     let token = URL_SAFE_NO_PAD.decode(opaque).map_err(|_| IteratorError::Invalid)?;
@@ -83,7 +86,11 @@ pub(crate) fn unseal(store: &Incarnation, text: &str, now: Millis) -> Result<Sha
     }
     mac(store, prefix, body).verify_truncated_left(seal).map_err(|_| IteratorError::Invalid)?;
     let expires = fields.iterator.expires;
-    if expires <= now { Err(IteratorError::Expired { expires }) } else { Ok(fields.iterator) }
+    if expires <= now || fields.iterator.given != given {
+        Err(IteratorError::Expired { expires })
+    } else {
+        Ok(fields.iterator)
+    }
 }
 
 struct Fields {
@@ -104,7 +111,8 @@ impl Fields {
             _ => return None,
         };
         let (stream, shard) = (StreamUid(number(8)?), ShardUid(number(16)?));
-        let iterator = ShardIterator { stream, shard, from, expires: Millis(number(33)? as i64) };
+        let given = rest.get(41..45)?.try_into().ok().map(u32::from_be_bytes)?;
+        let iterator = ShardIterator { stream, shard, from, expires: Millis(number(33)? as i64), given };
         (*format == FORMAT).then_some(Self { store: number(0)?, iterator })
     }
 }
@@ -129,7 +137,7 @@ mod tests {
     }
 
     fn iterator(from: ReadFrom) -> ShardIterator {
-        ShardIterator { stream: StreamUid(7), shard: ShardUid(9), from, expires: Millis(NOW.0 + 1) }
+        ShardIterator { stream: StreamUid(7), shard: ShardUid(9), from, expires: Millis(NOW.0 + 1), given: 5 }
     }
 
     #[test]
@@ -138,8 +146,8 @@ mod tests {
         for from in [ReadFrom::Horizon, ReadFrom::At(number), ReadFrom::After(number), ReadFrom::Tail(number)] {
             for prefix in [PREFIX, ""] {
                 let token = seal(&store(1, 2), &iterator(from), prefix);
-                assert_eq!(unseal(&store(1, 2), &token, NOW), Ok(iterator(from)), "{token}");
-                assert_eq!(token.len(), prefix.len() + 78);
+                assert_eq!(unseal(&store(1, 2), &token, NOW, 5), Ok(iterator(from)), "{token}");
+                assert_eq!(token.len(), prefix.len() + 83);
             }
         }
     }
@@ -148,9 +156,11 @@ mod tests {
     fn expired_and_foreign_tokens_are_told_apart() {
         let token = seal(&store(1, 2), &iterator(ReadFrom::Horizon), PREFIX);
         let expires = Millis(NOW.0 + 1);
-        assert_eq!(unseal(&store(1, 2), &token, expires), Err(IteratorError::Expired { expires }));
-        assert_eq!(unseal(&store(3, 2), &token, NOW), Err(IteratorError::Foreign));
-        assert_eq!(unseal(&store(1, 3), &token, NOW), Err(IteratorError::Invalid), "sealed by another key");
+        assert_eq!(unseal(&store(1, 2), &token, expires, 5), Err(IteratorError::Expired { expires }));
+        let revoked = unseal(&store(1, 2), &token, NOW, 6);
+        assert_eq!(revoked, Err(IteratorError::Expired { expires }));
+        assert_eq!(unseal(&store(3, 2), &token, NOW, 5), Err(IteratorError::Foreign));
+        assert_eq!(unseal(&store(1, 3), &token, NOW, 5), Err(IteratorError::Invalid), "sealed by another key");
     }
 
     #[test]
@@ -164,18 +174,18 @@ mod tests {
                 if bent == token {
                     continue;
                 }
-                let opened = unseal(&store(1, 2), &bent, NOW);
+                let opened = unseal(&store(1, 2), &bent, NOW, 5);
                 assert!(
                     matches!(opened, Err(IteratorError::Invalid | IteratorError::Foreign)),
                     "{at} {with}: {opened:?}"
                 );
                 tried += 1;
             }
-            assert!(unseal(&store(1, 2), &token[..at], NOW).is_err());
+            assert!(unseal(&store(1, 2), &token[..at], NOW, 5).is_err());
         }
         assert!(tried > 800, "{tried}");
         for garbage in ["", "|", "|||", "AAAA", "no iterator at all"] {
-            assert_eq!(unseal(&store(1, 2), garbage, NOW), Err(IteratorError::Invalid));
+            assert_eq!(unseal(&store(1, 2), garbage, NOW, 5), Err(IteratorError::Invalid));
         }
     }
 }

@@ -17,7 +17,9 @@ mod definition;
 mod draft;
 mod error;
 mod execute;
+mod heat;
 mod iterator;
+mod life;
 mod lineage;
 mod locks;
 mod notify;
@@ -30,7 +32,9 @@ mod retention;
 pub mod sequence;
 mod settings;
 mod shard;
+mod store_time;
 mod stream;
+mod trim;
 mod views;
 
 #[cfg(test)]
@@ -41,6 +45,7 @@ pub use definition::{Change, Defined, Definition, IndexChange};
 pub use error::Error;
 pub use headwater_storage::contract::{LogRecord, PageLimit};
 pub use iterator::{IteratorError, ShardIterator};
+pub use life::{Lived, PartitionInfo};
 pub use lineage::TableSize;
 pub use open::Log;
 pub use read::{Page, ReadError, ReadFrom, Start};

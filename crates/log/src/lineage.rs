@@ -65,6 +65,11 @@ impl Known {
     pub fn find(&self, hash: HashKey) -> Option<usize> {
         self.partitions.partition_point(|partition| partition.range.0 <= hash.0).checked_sub(1)
     }
+
+    /// The partition that holds a hash.
+    pub fn at(&self, hash: HashKey) -> Option<&Partition> {
+        self.partitions.get(self.find(hash)?)
+    }
 }
 
 /// A table's partitions and versions; `None` when there is no such table.

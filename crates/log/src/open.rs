@@ -1,10 +1,12 @@
 //! A node's log: opening, what its parts share, definition changes, closing.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::select;
 use headwater_catalog::{Identities, Incarnation, Snapshot as Catalog};
 use headwater_storage::contract::Write;
 use headwater_storage::keyspace::CATALOG_HEAD;
@@ -16,6 +18,8 @@ use tokio::sync::{oneshot, watch};
 use crate::committer::Committer;
 use crate::definition::{self, Change, Defined, Definition};
 use crate::error::Error;
+use crate::heat::Heat;
+use crate::life;
 use crate::lineage::{self, IDENTITY_HEAD, TableSize};
 use crate::locks::{Keys, Ticket};
 use crate::notify::Notify;
@@ -50,6 +54,8 @@ pub(crate) struct Shared {
     pub views: Views,
     pub queue: Queue,
     pub notify: Notify,
+    pub heat: Heat,
+    pub lived: life::Counters,
     pub trimmed_once: AtomicBool,
     next_ticket: AtomicU64,
     #[cfg(feature = "planted-bugs")]
@@ -71,14 +77,16 @@ impl Log {
         let shared = Arc::new(Shared {
             is_shared: cell.groups_in_flight_max() <= 1,
             queue: Queue::new(settings.queue_bytes_max),
+            heat: Heat::new(settings.split_writes_per_second),
             cell,
             runtime,
-            clock,
             settings,
             incarnation,
             keys: Keys::new(),
-            views: Views::new(),
+            views: Views::new(clock.clone()),
+            clock,
             notify: Notify::default(),
+            lived: life::Counters::default(),
             trimmed_once: AtomicBool::new(false),
             next_ticket: AtomicU64::new(1),
             #[cfg(feature = "planted-bugs")]
@@ -104,6 +112,7 @@ impl Log {
         }
         if background {
             drop(log.shared.runtime.spawn(keep_retention(Arc::downgrade(&log.shared))));
+            drop(log.shared.runtime.spawn(life::live(Arc::downgrade(&log.shared))));
         }
         Ok(log)
     }
@@ -151,14 +160,14 @@ impl Log {
     ///
     /// Errors: `Invalid` when `at` is the partition's first hash.
     pub async fn split(&self, table: TableId, at: HashKey) -> Result<(), Error> {
-        self.shared.alone(Work::Split { table, at }).await.map(drop)
+        self.shared.alone(Work::Split { table, at, only: None }).await.map(drop)
     }
 
     /// Closes the open shard of the partition that holds `at` and opens its one child.
     ///
     /// Errors: `Invalid` when the table has no stream.
     pub async fn roll_over(&self, table: TableId, at: HashKey) -> Result<(), Error> {
-        self.shared.alone(Work::RollOver { table, at }).await.map(drop)
+        self.shared.alone(Work::RollOver { table, at, only: None }).await.map(drop)
     }
 
     /// One pass of trimming, as the background task makes them.
@@ -317,9 +326,11 @@ async fn watch_others(shared: Weak<Shared>) {
 }
 
 async fn keep_retention(shared: Weak<Shared>) {
+    let opened = shared.upgrade().map(|shared| (shared.runtime.clone(), shared.clock.changes()));
+    let Some((runtime, mut clock)) = opened else { return };
     loop {
-        let Some(runtime) = shared.upgrade().map(|shared| shared.runtime.clone()) else { return };
-        runtime.sleep(RETAIN_EVERY).await;
+        let moved = pin!(clock.changed());
+        drop(select(moved, runtime.sleep(RETAIN_EVERY)).await);
         let Some(shared) = shared.upgrade() else { return };
         match shared.retain().await {
             Ok(_) => {}

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use headwater_types::{HashKey, TableId};
+use headwater_types::{HashKey, ShardUid, TableId};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -16,6 +16,7 @@ use crate::completion::{Completion, End};
 use crate::definition::Change;
 use crate::error::Error;
 use crate::retention::TrimStep;
+use crate::store_time::TimeChange;
 
 /// What a place counts beside the bytes of keys and values. Unit: bytes.
 const PLACE_BYTES: usize = 256;
@@ -70,10 +71,12 @@ pub(crate) enum AloneEnd {
 pub(crate) enum Work {
     /// A change of definitions decided on this version of the catalog.
     Define { changes: Vec<Change>, based_on: u64 },
-    /// Splits the partition that holds `at`, which becomes the first hash of the upper half.
-    Split { table: TableId, at: HashKey },
-    /// Replaces the open shard of the partition that holds `at`.
-    RollOver { table: TableId, at: HashKey },
+    /// Splits the partition that holds `at`, which becomes the first hash of the upper half; only while it is this one.
+    Split { table: TableId, at: HashKey, only: Option<u64> },
+    /// Replaces the open shard of the partition that holds `at`; only while it is this one.
+    RollOver { table: TableId, at: HashKey, only: Option<ShardUid> },
+    /// Moves the store's clock.
+    Time(TimeChange),
     /// Retention's rows.
     Trim(Vec<TrimStep>),
 }

@@ -92,7 +92,8 @@ impl Log {
                 };
                 Ok(ReadFrom::Tail(newest))
             }
-            Start::AtNumber(number) | Start::AfterNumber(number) if number < horizon => Err(ReadError::Trimmed),
+            Start::AtNumber(number) if number < horizon => Err(ReadError::Trimmed),
+            Start::AfterNumber(number) if next(number) < horizon => Err(ReadError::Trimmed),
             Start::AtNumber(number) => Ok(ReadFrom::At(number)),
             Start::AfterNumber(number) => Ok(ReadFrom::After(number)),
         }
@@ -116,7 +117,8 @@ impl Log {
         let (row, horizon) = shared.shard(&*snapshot, stream, shard)?;
         let start = match from {
             ReadFrom::Horizon => From::At(horizon),
-            ReadFrom::At(number) | ReadFrom::After(number) if number < horizon => return Err(ReadError::Trimmed),
+            ReadFrom::At(number) if number < horizon => return Err(ReadError::Trimmed),
+            ReadFrom::After(number) if next(number) < horizon => return Err(ReadError::Trimmed),
             ReadFrom::At(number) => From::At(number),
             ReadFrom::After(number) => From::After(number),
             ReadFrom::Tail(number) if number < horizon => From::At(horizon),
@@ -142,7 +144,8 @@ impl Log {
 
     /// An iterator at a position, with its end. Unit: `life_ms` in store time.
     pub fn iterator(&self, stream: StreamUid, shard: ShardUid, from: ReadFrom, life_ms: i64) -> ShardIterator {
-        ShardIterator { stream, shard, from, expires: Millis(self.shared.clock.store().0 + life_ms) }
+        let expires = Millis(self.shared.clock.store().0 + life_ms);
+        ShardIterator { stream, shard, from, expires, given: self.shared.views.iterators() }
     }
 
     /// Seals an iterator behind a readable prefix that the seal covers (`{stream ARN}|1|`, or nothing).
@@ -152,7 +155,8 @@ impl Log {
 
     /// Opens a sealed iterator, prefix included.
     pub fn unseal(&self, token: &str) -> Result<ShardIterator, IteratorError> {
-        iterator::unseal(&self.shared.incarnation, token, self.shared.clock.store())
+        let shared = &*self.shared;
+        iterator::unseal(&shared.incarnation, token, shared.clock.store(), shared.views.iterators())
     }
 
     /// A receiver that is marked changed when a shard has something new or is closed.
@@ -161,6 +165,11 @@ impl Log {
     pub fn changed(&self, shard: ShardUid) -> watch::Receiver<u64> {
         self.shared.notify.subscribe(shard)
     }
+}
+
+/// The first number that a reader who has read up to `number` has not seen: its position.
+fn next(number: SequenceNumber) -> SequenceNumber {
+    SequenceNumber(number.0.saturating_add(1))
 }
 
 impl Shared {

@@ -262,7 +262,7 @@ impl Shared {
         Ok(pass)
     }
 
-    async fn steps(&self, steps: Vec<TrimStep>) -> Result<(), Error> {
+    pub(crate) async fn steps(&self, steps: Vec<TrimStep>) -> Result<(), Error> {
         for steps in steps.chunks(STEPS_MAX) {
             self.alone(Work::Trim(steps.to_vec())).await?;
         }

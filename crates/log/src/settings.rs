@@ -14,7 +14,16 @@ pub struct Settings {
     pub short_states: Duration,
     /// How long records and closed shards are kept. Unit: ms of store time.
     pub retention_ms: i64,
-    /// Whether a task trims in the background; without it only [`crate::Log::retain`] does.
+    /// Writes per second above which, for five seconds, a partition is split. Unit: system time; zero: never.
+    pub split_writes_per_second: u64,
+    /// A partition that holds more is split. Unit: bytes of items.
+    pub partition_bytes_max: i64,
+    /// Partitions of a table beyond which none is split by itself.
+    pub open_shards_max: usize,
+    /// After how long an open shard is replaced by one child, give or take a tenth. Unit: ms of store time.
+    pub shard_life_ms: i64,
+    /// Whether tasks trim, split and roll over in the background; without them only [`crate::Log::retain`],
+    /// [`crate::Log::split`] and [`crate::Log::roll_over`] do.
     pub background: bool,
     /// Bytes of plans that may wait for their commit.
     pub queue_bytes_max: usize,
@@ -44,6 +53,10 @@ impl Default for Settings {
             on_demand_partitions: limits::ON_DEMAND_PARTITIONS,
             short_states: Duration::ZERO,
             retention_ms: limits::STREAM_RETENTION_MS,
+            split_writes_per_second: limits::PARTITION_WRITE_UNITS as u64,
+            partition_bytes_max: limits::PARTITION_BYTES_MAX,
+            open_shards_max: limits::OPEN_SHARDS_MAX,
+            shard_life_ms: limits::SHARD_LIFE_MS,
             background: true,
             queue_bytes_max: limits::QUEUE_BYTES_MAX,
             group_bytes_max: limits::GROUP_BYTES_MAX,

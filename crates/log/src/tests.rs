@@ -6,6 +6,7 @@ mod closing;
 mod commands;
 mod definitions;
 mod harness;
+mod life;
 mod locking;
 #[cfg(feature = "planted-bugs")]
 mod planted;

@@ -9,14 +9,15 @@
 //! whoever plans under the new view finds in the published snapshot all that was committed under the old one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
-use headwater_catalog::{Snapshot as Catalog, TableDefinition, writer};
+use headwater_catalog::{Snapshot as Catalog, StoreTime, TableDefinition, writer};
 use headwater_storage::contract::Direction;
 use headwater_storage::keyspace::CATALOG_HEAD;
 use headwater_storage::{Error as StorageError, Snapshot};
-use headwater_types::TableId;
 use headwater_types::hash::FixedMap;
+use headwater_types::{Clock, TableId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -34,6 +35,9 @@ type Tables = FixedMap<TableId, Arc<ArcSwap<TableView>>>;
 pub(crate) struct Views {
     catalog: ArcSwap<Catalog>,
     tables: ArcSwap<Tables>,
+    clock: Clock,
+    /// The count under which shard iterators are given now.
+    iterators: AtomicU32,
     /// Held while anything above is changed.
     changing: Mutex<()>,
     /// Version of the catalog, for those who wait for changes of it.
@@ -41,8 +45,10 @@ pub(crate) struct Views {
 }
 
 impl Views {
-    pub fn new() -> Self {
+    pub fn new(clock: Clock) -> Self {
         Self {
+            clock,
+            iterators: AtomicU32::new(0),
             version: watch::Sender::new(0),
             catalog: ArcSwap::from_pointee(Catalog::default()),
             tables: ArcSwap::from_pointee(Tables::default()),
@@ -53,6 +59,11 @@ impl Views {
     /// The catalog as this node knows it.
     pub fn catalog(&self) -> Arc<Catalog> {
         self.catalog.load_full()
+    }
+
+    /// The count under which shard iterators are given now; those of an earlier one are expired.
+    pub fn iterators(&self) -> u32 {
+        self.iterators.load(Ordering::Acquire)
     }
 
     /// Raised with every newer catalog that this node gets to know.
@@ -74,8 +85,8 @@ impl Views {
         }
     }
 
-    /// Takes over the definitions of `snapshot` if they are newer than what is known. Tables whose definition changed
-    /// get a new view.
+    /// Takes over the definitions of `snapshot`, and what it keeps of the clock, if they are newer than what is known.
+    /// Tables whose definition changed get a new view.
     pub fn refresh(&self, snapshot: &dyn Snapshot) -> Result<(), Error> {
         let version = snapshot.head(CATALOG_HEAD)?.version;
         if version <= self.catalog.load().version() {
@@ -87,6 +98,9 @@ impl Views {
             return Ok(());
         }
         let new = Arc::new(load(snapshot, version, &old)?);
+        let time = StoreTime::decode(snapshot.get(&StoreTime::key())?.as_deref())?;
+        self.clock.set(time.offset_ms, time.frozen());
+        self.iterators.store(time.iterators, Ordering::Release);
         // Tables first: who finds a name in the new catalog must find its view.
         self.tables.store(Arc::new(self.slots(&new)));
         self.catalog.store(new);

@@ -98,6 +98,7 @@ fn metrics(state: &State) -> String {
     let mut text = String::new();
     state.metrics.render(&mut text);
     let (stats, files) = (state.store.cell.stats(), state.store.file_use());
+    let lived = state.log.lived();
     let (jobs, running) = (state.jobs.totals(), state.jobs.progress());
     let tables = state.log.catalog().map_or(0, |catalog| catalog.all_tables().count());
     for (name, kind, help, value) in [
@@ -110,6 +111,14 @@ fn metrics(state: &State) -> String {
         ("headwater_job_filled_items_total", "counter", "Items entered into indexes by jobs.", jobs.filled),
         ("headwater_job_swept_entries_total", "counter", "Entries removed with their index.", jobs.swept),
         ("headwater_job_expired_items_total", "counter", "Items deleted because they had expired.", jobs.expired),
+        ("headwater_shard_hot_splits_total", "counter", "Partitions split because they were hot.", lived.hot_splits),
+        (
+            "headwater_shard_size_splits_total",
+            "counter",
+            "Partitions split because they were large.",
+            lived.size_splits,
+        ),
+        ("headwater_shard_roll_overs_total", "counter", "Shards rolled over because they were old.", lived.roll_overs),
         ("headwater_file_calls_total", "counter", "Calls on files.", files.calls),
         ("headwater_file_written_bytes_total", "counter", "Bytes written to files.", files.bytes_written),
     ] {

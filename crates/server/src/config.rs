@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
+use headwater_types::limits;
 use serde::Deserialize;
 
 /// Where the API listens when nothing else is said. Source: DynamoDB Local's default port.
@@ -13,6 +14,9 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
 
 /// The account of requests whose access key is not mapped to another.
 pub const DEFAULT_ACCOUNT: &str = "000000000000";
+
+/// Longest life of a shard: a year, beyond which nothing is kept. Unit: seconds.
+const SHARD_LIFE_MAX: u64 = 365 * 86_400;
 
 /// When a write is acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum, Deserialize)]
@@ -53,6 +57,12 @@ pub struct Options {
     /// When a write is acknowledged: after it is on disk, or before [default: strict]
     #[arg(long, value_enum, env = "HEADWATER_DURABILITY")]
     pub durability: Option<Durability>,
+    /// Writes per second above which, for five seconds, a partition and its shard are split; 0: never [default: 1000]
+    #[arg(long, value_name = "N", env = "HEADWATER_SPLIT_WRITES_PER_SECOND")]
+    pub split_writes_per_second: Option<u64>,
+    /// Seconds of store time after which an open shard is rolled over to one child [default: 14400]
+    #[arg(long, value_name = "SECONDS", env = "HEADWATER_SHARD_LIFE")]
+    pub shard_life: Option<u64>,
     /// Enforce the service's rate limits
     #[arg(long, env = "HEADWATER_AWS_LIMITS", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub aws_limits: Option<bool>,
@@ -92,6 +102,8 @@ impl Options {
             data_dir: self.data_dir.or(below.data_dir),
             in_memory: self.in_memory.or(below.in_memory),
             durability: self.durability.or(below.durability),
+            split_writes_per_second: self.split_writes_per_second.or(below.split_writes_per_second),
+            shard_life: self.shard_life.or(below.shard_life),
             aws_limits: self.aws_limits.or(below.aws_limits),
             account: self.account.or(below.account),
             memory: self.memory.or(below.memory),
@@ -150,6 +162,10 @@ pub struct Config {
     pub store: Store,
     /// When a write is acknowledged.
     pub durability: Durability,
+    /// Writes per second above which a partition is split; zero: never.
+    pub split_writes_per_second: u64,
+    /// Unit: seconds of store time.
+    pub shard_life: u64,
     /// Whether the service's rate limits are enforced.
     pub aws_limits: bool,
     /// Account of keys that are not in `accounts`.
@@ -205,6 +221,10 @@ impl Config {
             !options.aws_limits.unwrap_or(false),
             "--aws-limits: the service's rate limits are not enforced by this version, so it does not pretend to"
         );
+        ensure!(
+            options.shard_life.is_none_or(|seconds| (1..=SHARD_LIFE_MAX).contains(&seconds)),
+            "--shard-life: between 1 and {SHARD_LIFE_MAX} seconds"
+        );
         let config = Self {
             listen,
             listen_streams: options.listen_streams,
@@ -213,6 +233,8 @@ impl Config {
             admin,
             store,
             durability: options.durability.unwrap_or_default(),
+            split_writes_per_second: options.split_writes_per_second.unwrap_or(limits::PARTITION_WRITE_UNITS as u64),
+            shard_life: options.shard_life.unwrap_or(limits::SHARD_LIFE_MS as u64 / 1_000),
             aws_limits: false,
             account,
             accounts,

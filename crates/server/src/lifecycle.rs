@@ -74,7 +74,12 @@ async fn start_on(config: Config, store: embedded::Settings) -> Result<RunningSe
     let clock = Clock::new(runtime.clone(), Millis(0));
     let credentials = credentials(&config)?;
     let store = store::open(store, &runtime, &clock).await?;
-    let settings = headwater_log::Settings { short_states: SHORT_STATES, ..headwater_log::Settings::default() };
+    let settings = headwater_log::Settings {
+        short_states: SHORT_STATES,
+        split_writes_per_second: config.split_writes_per_second,
+        shard_life_ms: i64::try_from(config.shard_life * 1_000).unwrap_or(i64::MAX),
+        ..headwater_log::Settings::default()
+    };
     let log =
         Log::open(store.cell.clone(), runtime.clone(), clock.clone(), settings).await.context("opening the log")?;
     let jobs = Jobs::start(log.clone(), headwater_delivery::Settings::default());

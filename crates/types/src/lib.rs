@@ -22,4 +22,4 @@ pub use ids::{Position, Scope, SequenceNumber, ShardUid, StreamUid, TableId};
 pub use item::Item;
 pub use number::{Number, NumberError};
 pub use runtime::{BoxFuture, Runtime};
-pub use time::{Clock, Millis};
+pub use time::{Clock, ClockState, Millis};

@@ -31,6 +31,12 @@ pub const STREAM_RETENTION_MS: i64 = 24 * 60 * 60 * 1_000;
 pub const ON_DEMAND_PARTITIONS: usize = 4;
 /// What one partition can write. Unit: WCU. Source: "Burst and adaptive capacity", DynamoDB developer guide.
 pub const PARTITION_WRITE_UNITS: i64 = 1_000;
+/// What one partition can hold. Unit: bytes. Source: "Partitions and data distribution", DynamoDB developer guide.
+pub const PARTITION_BYTES_MAX: i64 = 10 * 1_000 * 1_000 * 1_000;
+/// Partitions of a table beyond which none is split by itself. Source: ours.
+pub const OPEN_SHARDS_MAX: usize = 64;
+/// After how long an open shard is replaced by one child. Unit: ms. Source: common knowledge, unverified; configurable.
+pub const SHARD_LIFE_MS: i64 = 4 * 3_600_000;
 /// What one partition can read. Unit: RCU. Source: "Burst and adaptive capacity", DynamoDB developer guide.
 pub const PARTITION_READ_UNITS: i64 = 3_000;
 /// Items asked of BatchGetItem. Source: "BatchGetItem", DynamoDB API reference.

@@ -10,7 +10,7 @@ use crate::definition::{self, Change};
 use crate::error::Error;
 use crate::lineage::{self, Known, Lineage};
 use crate::queue::{Alone, AloneEnd, Work};
-use crate::retention;
+use crate::{retention, store_time};
 
 /// A plan alone in its group.
 struct Prepared {
@@ -66,7 +66,7 @@ impl Committer {
         }
     }
 
-    /// Makes the plan; `None` when the work was decided on definitions that are no longer the newest.
+    /// Makes the plan; `None` when what the work was decided on is no longer so.
     fn prepare(&self, work: &Work, snapshot: &dyn Snapshot) -> Result<Option<Prepared>, Error> {
         let shared = &*self.shared;
         let (now, runtime) = (shared.clock.store(), &shared.runtime);
@@ -78,21 +78,31 @@ impl Committer {
                 let changed = changes.iter().filter_map(changed_table);
                 Prepared { plan, after: After::Tables(changed.collect()) }
             }
-            Work::Split { table, at } => {
+            Work::Split { table, at, only } => {
                 let stream = catalog.table_by_id(*table).ok_or(Error::NoTable(*table))?.stream;
                 let before = lineage::load(snapshot, *table)?.ok_or(Error::NoTable(*table))?;
+                if only.is_some_and(|only| before.at(*at).is_none_or(|partition| partition.id != only)) {
+                    return Ok(None);
+                }
                 let mut lineage = Lineage::new(snapshot, now, runtime)?;
                 let after = lineage.split(*table, stream, &before, *at)?;
                 Prepared { plan: lineage.finish()?, after: After::Partitions { table: *table, before, after } }
             }
-            Work::RollOver { table, at } => {
+            Work::RollOver { table, at, only } => {
                 let definition = catalog.table_by_id(*table).ok_or(Error::NoTable(*table))?;
                 let no_stream = || Error::Invalid("the table has no stream".to_owned());
                 let stream = definition.stream.ok_or_else(no_stream)?;
                 let before = lineage::load(snapshot, *table)?.ok_or(Error::NoTable(*table))?;
+                if only.is_some() && before.at(*at).is_none_or(|partition| partition.shard != *only) {
+                    return Ok(None);
+                }
                 let mut lineage = Lineage::new(snapshot, now, runtime)?;
                 let after = lineage.roll_over(*table, stream, &before, *at)?;
                 Prepared { plan: lineage.finish()?, after: After::Partitions { table: *table, before, after } }
+            }
+            Work::Time(change) => {
+                let plan = store_time::plan(*change, snapshot, catalog.version(), now)?;
+                Prepared { plan, after: After::Tables(Vec::new()) }
             }
             Work::Trim(steps) => Prepared { plan: retention::plan(steps, snapshot, now)?, after: After::Nothing },
         };

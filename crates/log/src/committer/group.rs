@@ -10,6 +10,7 @@ use headwater_types::{ShardUid, TableId};
 use super::Committer;
 use crate::command::{Effect, ValueChange};
 use crate::error::Error;
+use crate::heat::Written;
 use crate::lineage::Known;
 use crate::queue::{Entry, Planned, PlannedTouch};
 
@@ -20,6 +21,8 @@ pub(super) struct Group {
     pub batch: Vec<Plan>,
     /// Shards that get records; may repeat.
     pub shards: Vec<ShardUid>,
+    /// What is written where.
+    pub written: Vec<Written>,
     size_bytes: usize,
 }
 
@@ -53,7 +56,7 @@ impl Committer {
             match self.judge(&plan)? {
                 Verdict::Good => {
                     group.size_bytes += plan.size_bytes;
-                    let built = build(&mut self.known, &mut plan, &mut group.shards);
+                    let built = build(&mut self.known, &mut plan, &mut group.shards, &mut group.written);
                     group.batch.push(built);
                     group.plans.push(plan);
                 }
@@ -109,7 +112,12 @@ impl Committer {
 }
 
 /// Turns a good plan into what the cell commits, and counts its moves as done.
-fn build(known: &mut FixedMap<TableId, Known>, planned: &mut Planned, shards: &mut Vec<ShardUid>) -> Plan {
+fn build(
+    known: &mut FixedMap<TableId, Known>,
+    planned: &mut Planned,
+    shards: &mut Vec<ShardUid>,
+    written: &mut Vec<Written>,
+) -> Plan {
     let mut plan = Plan::default();
     plan.heads.reserve(planned.tables.len() + planned.touches.len());
     for table in &planned.tables {
@@ -117,11 +125,11 @@ fn build(known: &mut FixedMap<TableId, Known>, planned: &mut Planned, shards: &m
         plan.heads.push(HeadUse { key: head, expected: table.version, change: HeadChange::Compare });
     }
     for touch in &mut planned.touches {
-        let Some(table) = touch.table else {
+        let Some(id) = touch.table else {
             build_token(touch, &mut plan);
             continue;
         };
-        let table = known.get_mut(&table).expect("a good plan's tables are known");
+        let table = known.get_mut(&id).expect("a good plan's tables are known");
         let found = table.find(touch.hash).and_then(|at| table.partitions.get_mut(at));
         let partition = found.expect("partitions tile the hashes");
         let key = partition_head(partition.id);
@@ -133,6 +141,7 @@ fn build(known: &mut FixedMap<TableId, Known>, planned: &mut Planned, shards: &m
         if !writes(&effect) {
             continue;
         }
+        written.push((id, partition.id, touch.hash));
         let head = plan.heads.get_mut(at).expect("just found");
         match &mut head.change {
             HeadChange::Move { items, bytes, .. } => {

@@ -20,7 +20,7 @@ pub(super) struct Cluster(Arc<Inner>);
 struct Inner {
     world: World,
     model: Model,
-    settings: Settings,
+    settings: Mutex<Settings>,
     faults: Mutex<Faults>,
     nodes: Mutex<Vec<Member>>,
 }
@@ -40,6 +40,7 @@ impl Cluster {
     pub async fn start(world: &World, engine: Engine, nodes: usize, settings: Settings) -> Self {
         let model = Model::new(world.node(99), engine);
         let (faults, nodes_) = (Mutex::new(Faults::NONE), Mutex::default());
+        let settings = Mutex::new(settings);
         let cluster = Self(Arc::new(Inner { world: world.clone(), model, settings, faults, nodes: nodes_ }));
         for at in 0..nodes {
             let member = cluster.open(1 + at as u64).await;
@@ -52,7 +53,8 @@ impl Cluster {
         let runtime = self.0.world.node(number);
         let clock = Clock::new(runtime.clone(), headwater_types::Millis(0));
         let cell = self.0.model.node(runtime.clone(), clock.clone(), Faults::NONE);
-        let log = Log::open(cell.clone(), runtime, clock, self.0.settings.clone()).await.expect("opens");
+        let settings = self.0.settings.lock().clone();
+        let log = Log::open(cell.clone(), runtime, clock, settings).await.expect("opens");
         cell.set_faults(*self.0.faults.lock());
         Member { number, cell, log }
     }
@@ -68,6 +70,11 @@ impl Cluster {
 
     pub fn counts(&self) -> Counts {
         self.0.model.counts()
+    }
+
+    /// What nodes are opened with from now on.
+    pub fn set_settings(&self, settings: Settings) {
+        *self.0.settings.lock() = settings;
     }
 
     pub fn set_faults(&self, faults: Faults) {

@@ -136,3 +136,45 @@ fn a_horizon_never_falls_through_a_restart() {
         assert_eq!(log.page(stream, uid, ReadFrom::Horizon, PAGE).expect("readable").records, []);
     });
 }
+
+#[test]
+fn a_trim_on_request_takes_what_is_below_and_nothing_else() {
+    let world = World::new(6);
+    let inner = world.clone();
+    world.run(async move {
+        let (cluster, table, stream) = one_shard(&inner).await;
+        let log = cluster.log(0);
+        let uid = log.shards(stream).expect("listed").shards()[0].uid;
+        let numbers = [add(&log, table).await, add(&log, table).await, add(&log, table).await];
+        assert_eq!(log.trim(stream, None, numbers[0]).await.expect("trimmed"), 1, "a horizon, though nothing goes");
+        assert_eq!(log.page(stream, uid, ReadFrom::Horizon, PAGE).expect("readable").records.len(), 3);
+        assert_eq!(log.trim(stream, Some(uid), numbers[1]).await.expect("trimmed"), 1);
+        assert_eq!(log.trim(stream, Some(uid), numbers[1]).await.expect("trimmed"), 0, "it is so already");
+        let left = log.page(stream, uid, ReadFrom::Horizon, PAGE).expect("readable").records;
+        assert_eq!(left.iter().map(|record| record.number).collect::<Vec<_>>(), numbers[1..]);
+        assert!(matches!(log.start(stream, uid, Start::AtNumber(numbers[0])), Err(ReadError::Trimmed)));
+        // Who has read the last trimmed record has missed nothing, unless another lay in between.
+        let before = SequenceNumber(numbers[1].0 - 1);
+        assert!(log.start(stream, uid, Start::AfterNumber(before)).is_ok());
+        assert!(log.page(stream, uid, ReadFrom::After(before), PAGE).is_ok());
+        assert_eq!(log.trim(stream, None, SequenceNumber(u64::MAX)).await.expect("trimmed"), 1);
+        assert_eq!(log.page(stream, uid, ReadFrom::Horizon, PAGE).expect("readable").records, []);
+        let later = add(&log, table).await;
+        let page = log.page(stream, uid, ReadFrom::Horizon, PAGE).expect("readable");
+        assert_eq!(
+            page.records.iter().map(|record| record.number).collect::<Vec<_>>(),
+            [later],
+            "what comes later stays"
+        );
+        assert!(log.trim(stream, Some(headwater_types::ShardUid(99)), later).await.is_err());
+
+        // Iterators given so far end; new ones are good, and a restart keeps both so.
+        let old = log.seal(&log.iterator(stream, uid, ReadFrom::Horizon, 60_000), "");
+        log.expire_iterators().await.expect("expired");
+        let new = log.seal(&log.iterator(stream, uid, ReadFrom::Horizon, 60_000), "");
+        drop(log);
+        cluster.restart(0).await;
+        assert!(matches!(cluster.log(0).unseal(&old), Err(crate::IteratorError::Expired { .. })));
+        assert!(cluster.log(0).unseal(&new).is_ok());
+    });
+}
