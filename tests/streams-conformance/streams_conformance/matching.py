@@ -59,7 +59,7 @@ def made(how, given, names):
         return text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :]
     if how == "$now":
         return str(int(time.time()) + given)
-    return str(int(given[0]) + given[1])
+    return str(int(given[0]) + given[1]).zfill(len(given[0]))
 
 
 def difference(pattern, found, path=""):
