@@ -106,7 +106,7 @@ def finish(options, name, results, seconds):
     if options.report:
         options.report.write_text(report.as_json(name, results))
     if options.write_expect:
-        differs = {result.case: result.detail for result in results if result.outcome == DIFFERS}
+        differs = {result.case: report.steady(result.detail) for result in results if result.outcome == DIFFERS}
         options.write_expect.write_text(json.dumps(differs, indent=1, ensure_ascii=False) + "\n")
     expected = json.loads(options.expect.read_text()) if options.expect else {}
     found = report.surprises(results, {c: w for c, w in expected.items() if options.only in c})

@@ -4,7 +4,6 @@ Sequence numbers are compared as integers of any size: they do not fit into 64 b
 """
 
 import re
-import time
 
 from . import reading
 
@@ -29,9 +28,9 @@ def shard_ids_have_the_services_form(_, seen):
     return [s["ShardId"] for s in seen.shards if not SHARD_ID.fullmatch(s["ShardId"])]
 
 
-def shard_ids_carry_their_creation_time(_, seen):
+def shard_ids_carry_their_creation_time(context, seen):
     """Flink's connector discards shards by the time within their id."""
-    now = time.time() * 1000
+    now = context.target.now() * 1000
     ages = {s["ShardId"]: now - int(s["ShardId"].split("-")[1]) for s in seen.shards if SHARD_ID.fullmatch(s["ShardId"])}
     missing = [] if ages else ["no shard id of the service's form"]
     return missing + [f"{shard}: {age / 1000:.0f} s old" for shard, age in ages.items() if not -60_000 < age < 3_600_000]
@@ -118,8 +117,8 @@ def event_ids_differ(_, seen):
     return [] if ids and len(set(ids)) == len(ids) else [f"{len(ids)} records, {len(set(ids))} ids"]
 
 
-def records_were_made_just_now(_, seen):
-    now, times = time.time(), [r["dynamodb"]["ApproximateCreationDateTime"] for r in seen.records]
+def records_were_made_just_now(context, seen):
+    now, times = context.target.now(), [r["dynamodb"]["ApproximateCreationDateTime"] for r in seen.records]
     return ([] if times else ["no record"]) + [f"{now - t:.0f} s ago" for t in times if not -60 < now - t < 300]
 
 

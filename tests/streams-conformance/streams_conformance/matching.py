@@ -3,7 +3,7 @@
 In requests: `$name` stands for a saved value, also within a text; `{"$repeat": ["x", 40]}`, `{"$concat": [..]}`,
 `{"$cut": [text, n]}` (without its last n characters), `{"$cut_before": [text, mark]}`,
 `{"$replace": [text, old, new]}`, `{"$flip": [text, at]}` (another character at that place),
-`{"$plus": [number, n]}` (of a number as text), `{"$now": n}` (n seconds from now) make values.
+`{"$plus": [number, n]}` (of a number as text), `{"$now": n}` (n seconds from the case's begin) make values.
 
 In patterns a text that begins with `$` matches by kind: `$any`, `$absent`, `$string`, `$integer`, `$number`,
 `$list`, `$length n`, `$matches regex`. A whole text `INSERT a` stands for a record of that event and the key `id` = a.
@@ -12,7 +12,6 @@ Objects must hold at least the members named; lists as many elements; sets are c
 
 import json
 import re
-import time
 
 NAME = re.compile(r"\$([a-z][a-z0-9_]*)")
 EVENT = re.compile(r"(INSERT|MODIFY|REMOVE) (\S+)")
@@ -58,7 +57,7 @@ def made(how, given, names):
         at %= len(text)
         return text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :]
     if how == "$now":
-        return str(int(time.time()) + given)
+        return str(names["now"] + given)
     return str(int(given[0]) + given[1]).zfill(len(given[0]))
 
 

@@ -18,7 +18,7 @@ class Context:
     def __init__(self, target, case, tables):
         self.target, self.case, self.tables = target, case, tables
         self.made = []
-        self.names = {"region": target.region}
+        self.names = {"region": target.region, "now": int(target.now())}
         self.seen = None
 
     def run(self):
@@ -92,15 +92,21 @@ def call(context, step):
     if "error" in step:
         wanted = context.given(step, "error")
         if answer.ok:
-            raise Differs(f"{wanted['code']} expected, answered {shown(answer.body)}")
+            raise Differs(f"answered {shown(answer.body)}, not {error(wanted)}")
         found = {"code": answer.code, "status": answer.status}
         found |= {"message": answer.message} if answer.message is not None else {}
-        context.require({"status": 400, **wanted}, found)
+        if difference({"status": 400, **wanted}, found):
+            alike = (found["code"], found["status"]) == (wanted["code"], wanted.get("status", 400))
+            raise Differs(f"the text is `{found.get('message')}`" if alike else f"answered {error(found)}, not {error(wanted)}")
         return
     if not answer.ok:
         raise Differs(f"{step['call']} is refused: {answer.code}: {answer.message}")
     context.require(step.get("answer", {}), answer.body)
     context.save(step, answer.body)
+
+
+def error(found):
+    return f"{found.get('status', 400)} {found['code']}" + (f" `{found['message']}`" if found.get("message") else "")
 
 
 def put(context, step):

@@ -107,6 +107,10 @@ class Target:
             raise Unreachable(f"{operation}: the body is not JSON: {self._raw.body[:200]!r}") from failure
         return Answer(operation, self._raw.status, body)
 
+    def now(self):
+        """The target's time: of a moved clock it tells itself."""
+        return self.control.now() if self.control else time.time()
+
     def answers(self):
         """Whether there is someone at all."""
         try:

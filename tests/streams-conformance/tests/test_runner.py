@@ -76,6 +76,7 @@ def test_values_are_made():
     assert expand({"$cut_before": ["$iterator", "|"]}, names) == "1|abcdef"
     assert expand({"$flip": ["$iterator", -1]}, names) == "arn|1|abcdeA"
     assert expand({"$plus": ["$n", 1]}, names) == "000000000000000000100"
+    assert expand({"$now": -60}, {"now": 1000}) == "940"
     assert expand({"x $n": ["$unknown"]}, names) == {"x 000000000000000000099": ["$unknown"]}
 
 
