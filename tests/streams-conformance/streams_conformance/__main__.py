@@ -105,10 +105,10 @@ def finish(options, name, results, seconds):
     print(f"{name}: {len(results)} cases in {seconds:.0f} s: " + ", ".join(f"{n} {outcome}" for outcome, n in counts.items()))
     if options.report:
         options.report.write_text(report.as_json(name, results))
-    if options.write_expect:
-        differs = {result.case: report.steady(result.detail) for result in results if result.outcome == DIFFERS}
-        options.write_expect.write_text(json.dumps(differs, indent=1, ensure_ascii=False) + "\n")
     expected = json.loads(options.expect.read_text()) if options.expect else {}
+    if options.write_expect:
+        expected = report.differences(results, expected)
+        options.write_expect.write_text(json.dumps(expected, indent=1, ensure_ascii=False) + "\n")
     found = report.surprises(results, {c: w for c, w in expected.items() if options.only in c})
     for line in found:
         print(f"not expected: {line}")
