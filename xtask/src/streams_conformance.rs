@@ -73,8 +73,12 @@ fn suite(root: &Path) -> Result<Command> {
 
 fn of_headwater(root: &Path, server: &Path, arguments: &[String]) -> Result<PathBuf> {
     let report = root.join("target/streams-conformance-headwater.json");
-    let options = ["--in-memory", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--control"];
+    // On disk, as it is meant to run; nothing of an earlier run is wanted.
+    let store = root.join("target/streams-conformance-store");
+    drop(fs::remove_dir_all(&store));
+    let options = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--control", "--data-dir"];
     let mut command = process::command(root, server, &options);
+    command.arg(&store);
     let (_running, [endpoint, admin]) =
         Running::start(command.args(["--control-token", TOKEN]), ["dynamodb ", "admin "])?;
     let admin = admin.trim_end_matches("/metrics");

@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass
+from functools import cache
 
 import boto3
 from botocore.config import Config
@@ -36,6 +37,12 @@ REASONS = {
 
 class Unreachable(Exception):
     """The target gave no answer that could be judged."""
+
+
+@cache
+def session():
+    """One for all targets: it keeps the services' models, which take long to load."""
+    return boto3.Session()
 
 
 @dataclass
@@ -79,9 +86,9 @@ class Target:
             read_timeout=60,
         )
         keys = {} if remote else {"aws_access_key_id": "anyone", "aws_secret_access_key": "anything"}
-        session = boto3.Session(region_name=region, **keys)
         self._clients = {
-            name: session.client(name, endpoint_url=endpoint, config=config) for name in ("dynamodb", "dynamodbstreams")
+            name: session().client(name, endpoint_url=endpoint, region_name=region, config=config, **keys)
+            for name in ("dynamodb", "dynamodbstreams")
         }
         for client in self._clients.values():
             client.meta.events.register("before-parse", self._keep)
