@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::{bench, cases, golang, node, process, python, tidy};
+use crate::{bench, cases, golang, node, process, python, streams_conformance, tidy};
 
 /// Toolchains that the tests need; a missing one is an error, never a skip.
 const TOOLCHAINS: &[(&str, &[&str])] = &[
@@ -54,6 +54,7 @@ pub fn run(root: &Path) -> Result<()> {
     lanes.join(sdk)?;
     simulated?;
     lanes.lane("cases over HTTP", |root| cases::of_server(root, &built(root)?))?;
+    lanes.lane("streams conformance", |root| streams_conformance::lane(root, &built(root)?))?;
     lanes.lane("documentation", documentation)?;
     lanes.lane("README: the release server", readme)?;
     lanes.lane("guard: allocations, file calls, bytes", bench::guard)?;
