@@ -6,9 +6,11 @@
 
 mod admin;
 mod config;
+mod fork;
 mod lifecycle;
 mod store;
 
 pub use config::{Admin, Audit, Config, Durability, Options, Store};
+pub use fork::{ForkInfo, Forks, SnapshotReport};
 pub use lifecycle::{Addresses, RunningServer, start_in_process};
 pub use store::FileUse;

@@ -1,0 +1,1 @@
+//! Forks and snapshots through the served APIs.
