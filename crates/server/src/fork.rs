@@ -10,16 +10,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
 use headwater_log::Log;
-use headwater_storage::contract::{Copied, Target};
+use headwater_storage::contract::Target;
 use headwater_storage::files::Files;
+use headwater_storage::{Error, Kind, embedded};
 use headwater_types::BoxFuture;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::config::{Admin, Audit, Config, Store};
+use crate::control::Refused;
 use crate::lifecycle::{Addresses, RunningServer, start_on};
 use crate::store::{self, OpenStore};
 
@@ -27,7 +28,7 @@ use crate::store::{self, OpenStore};
 const FORKS_MAX: usize = 256;
 
 /// What a snapshot is and took.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SnapshotReport {
     /// Where it is.
     pub directory: PathBuf,
@@ -41,14 +42,15 @@ pub struct SnapshotReport {
     pub bytes_copied: u64,
     /// Whether files that never change had to be copied too: the folder is on another file system.
     pub without_links: bool,
-    /// How long it took. Unit: system time.
-    pub took: Duration,
+    /// How long it took. Unit: microseconds of system time.
+    pub took_us: u64,
 }
 
 /// A fork that runs.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ForkInfo {
     /// Where it listens.
+    #[serde(flatten)]
     pub addresses: Addresses,
     /// Where its data is; absent in memory.
     pub data_dir: Option<PathBuf>,
@@ -114,18 +116,26 @@ impl Drop for MemoryFolder {
     }
 }
 
+/// What a fork starts on a copy of.
+enum Origin {
+    /// The parent's store as it is now.
+    Parent,
+    /// A snapshot.
+    Snapshot(PathBuf),
+}
+
 impl Forks {
-    pub(crate) fn new(config: Config, log: Arc<Log>, store: OpenStore) -> Self {
-        Self { config, log, store, running: Mutex::default() }
+    pub(crate) fn new(config: Config, log: Arc<Log>, store: OpenStore) -> Arc<Self> {
+        Arc::new(Self { config, log, store, running: Mutex::default() })
     }
 
     /// Copies the store, as it is at one commit, to a folder that is new or empty; clients are served meanwhile.
     ///
     /// Errors: the folder is used; the disk is full. Then nothing is changed.
     /// Order:  every write that was answered before the call is in it; it is on disk when this is answered.
-    pub async fn snapshot(&self, directory: &Path) -> Result<SnapshotReport> {
+    pub async fn snapshot(&self, directory: &Path) -> Result<SnapshotReport, Refused> {
         let start = self.log.clock().monotonic();
-        let copied = self.copy(Target::Disk(directory.to_owned())).await?;
+        let copied = self.store.cell.copy_to(Target::Disk(directory.to_owned())).await?;
         let took = self.log.clock().monotonic() - start;
         Ok(SnapshotReport {
             directory: directory.to_owned(),
@@ -134,7 +144,7 @@ impl Forks {
             files_copied: copied.copies,
             bytes_copied: copied.bytes,
             without_links: copied.without_links,
-            took,
+            took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         })
     }
 
@@ -143,17 +153,19 @@ impl Forks {
     /// stays; without one it is beside the data directory, or in memory if the store is, and goes with the fork.
     ///
     /// Errors: the folder is used; the disk is full; too many forks run. Then nothing is changed.
-    pub fn fork(&self, directory: Option<PathBuf>) -> BoxFuture<'_, Result<Addresses>> {
-        Box::pin(async move {
-            // Held throughout, so that none is missed by a stop; one fork at a time.
-            let mut running = self.running.lock().await;
-            ensure!(!running.ended, "the server is stopping");
-            ensure!(running.forks.len() < FORKS_MAX, "{FORKS_MAX} forks are running: end some of them");
-            let fork = self.start(directory).await?;
-            let addresses = fork.server.addresses();
-            running.forks.push(fork);
-            Ok(addresses)
-        })
+    pub async fn fork(self: &Arc<Self>, directory: Option<PathBuf>) -> Result<Addresses, Refused> {
+        self.make(Origin::Parent, directory).await
+    }
+
+    /// The same on a copy of a snapshot, which stays as it is. The copy is on disk, even if the store is in memory.
+    ///
+    /// Errors: there is no snapshot; otherwise as [`Forks::fork`].
+    pub async fn restore(
+        self: &Arc<Self>,
+        snapshot: PathBuf,
+        directory: Option<PathBuf>,
+    ) -> Result<Addresses, Refused> {
+        self.make(Origin::Snapshot(snapshot), directory).await
     }
 
     /// Forks that run, oldest first.
@@ -164,49 +176,76 @@ impl Forks {
     /// Stops a fork, named by where it serves DynamoDB, and removes its data unless a folder was given for it.
     ///
     /// Errors: there is no such fork.
-    pub fn end_fork(&self, dynamodb: SocketAddr) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
+    pub async fn end_fork(&self, dynamodb: SocketAddr) -> Result<(), Refused> {
+        let fork = {
             let mut running = self.running.lock().await;
             let of = |fork: &Fork| fork.server.addresses().dynamodb == dynamodb;
             let Some(at) = running.forks.iter().position(of) else {
-                bail!("no fork of this server listens on {dynamodb}");
+                return Err(Refused::not_found(format!("no fork of this server listens on {dynamodb}")));
             };
-            let fork = running.forks.remove(at);
-            drop(running);
-            fork.end().await
-        })
+            running.forks.remove(at)
+        };
+        fork.end().await
     }
 
     /// Stops every fork; none is started from now on.
-    pub(crate) fn end(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            let forks = {
-                let mut running = self.running.lock().await;
-                running.ended = true;
-                std::mem::take(&mut running.forks)
-            };
-            let mut result = Ok(());
-            for fork in forks {
-                result = result.and(fork.end().await);
+    pub(crate) async fn end(&self) -> Result<(), Refused> {
+        let forks = {
+            let mut running = self.running.lock().await;
+            running.ended = true;
+            std::mem::take(&mut running.forks)
+        };
+        let mut result = Ok(());
+        for fork in forks {
+            result = result.and(fork.end().await);
+        }
+        result
+    }
+
+    /// A task of its own, so that what was begun is listed or removed even if whoever asked goes away.
+    fn make(
+        self: &Arc<Self>,
+        origin: Origin,
+        directory: Option<PathBuf>,
+    ) -> BoxFuture<'static, Result<Addresses, Refused>> {
+        let forks = self.clone();
+        let made = self.log.runtime().spawn(async move {
+            // Held throughout, so that none is missed by a stop; one fork at a time.
+            let mut running = forks.running.lock().await;
+            if running.ended {
+                return Err(Refused::unavailable("the server is stopping"));
             }
-            result
+            if running.forks.len() >= FORKS_MAX {
+                return Err(Refused::unavailable(format!("{FORKS_MAX} forks are running: end some of them")));
+            }
+            let fork = forks.start(origin, directory).await?;
+            let addresses = fork.server.addresses();
+            running.forks.push(fork);
+            Ok(addresses)
+        });
+        Box::pin(async move { made.await.unwrap_or_else(|lost| Err(Refused::unavailable(lost.to_string()))) })
+    }
+
+    fn start(&self, origin: Origin, directory: Option<PathBuf>) -> BoxFuture<'_, Result<Fork, Refused>> {
+        Box::pin(async move {
+            let (target, place, kind) = self.place(&origin, directory);
+            let config = self.settings_of(kind);
+            let mut settings = store::settings(&config);
+            if let Place::Memory(folder) = &place {
+                (settings.files, settings.directory) = (folder.files.clone(), folder.directory.clone());
+            }
+            // From here on, what is ours is removed however this ends.
+            match &origin {
+                Origin::Parent => self.store.cell.copy_to(target).await?,
+                Origin::Snapshot(snapshot) => embedded::restore(snapshot, &settings, self.log.runtime()).await?,
+            };
+            let started = start_on(config, settings).await;
+            let server = started.map_err(|error| Refused::unavailable(format!("starting the fork: {error:#}")))?;
+            Ok(Fork { server, place })
         })
     }
 
-    async fn start(&self, directory: Option<PathBuf>) -> Result<Fork> {
-        let (target, place, kind) = self.place(directory);
-        // From here on, what is ours is removed however this ends.
-        self.copy(target).await?;
-        let config = self.settings_of(kind);
-        let mut settings = store::settings(&config);
-        if let Place::Memory(folder) = &place {
-            (settings.files, settings.directory) = (folder.files.clone(), folder.directory.clone());
-        }
-        let server = start_on(config, settings).await.context("starting the fork")?;
-        Ok(Fork { server, place })
-    }
-
-    fn place(&self, directory: Option<PathBuf>) -> (Target, Place, Store) {
+    fn place(&self, origin: &Origin, directory: Option<PathBuf>) -> (Target, Place, Store) {
         static DRAWN: AtomicU64 = AtomicU64::new(0);
         let suffix = format!(".fork-{}-{}", std::process::id(), DRAWN.fetch_add(1, Ordering::Relaxed));
         let beside = |path: &Path| {
@@ -214,18 +253,19 @@ impl Forks {
             name.push(&suffix);
             PathBuf::from(name)
         };
-        match (directory, &self.config.store) {
-            (Some(given), _) => (Target::Disk(given.clone()), Place::Given(given.clone()), Store::Directory(given)),
-            (None, Store::Directory(data)) => {
-                let drawn = beside(data);
-                (Target::Same(drawn.clone()), Place::Drawn(Folder(drawn.clone())), Store::Directory(drawn))
-            }
-            (None, Store::Memory) => {
+        if let Some(given) = directory {
+            return (Target::Disk(given.clone()), Place::Given(given.clone()), Store::Directory(given));
+        }
+        let drawn = match (&self.config.store, origin) {
+            (Store::Directory(data), _) => beside(data),
+            (Store::Memory, Origin::Snapshot(_)) => beside(&std::env::temp_dir().join("headwater")),
+            (Store::Memory, Origin::Parent) => {
                 let directory = beside(&self.store.directory);
                 let folder = MemoryFolder { files: self.store.files.clone(), directory: directory.clone() };
-                (Target::Same(directory), Place::Memory(folder), Store::Memory)
+                return (Target::Same(directory), Place::Memory(folder), Store::Memory);
             }
-        }
+        };
+        (Target::Same(drawn.clone()), Place::Drawn(Folder(drawn.clone())), Store::Directory(drawn))
     }
 
     /// The parent's settings on free loopback ports.
@@ -246,9 +286,16 @@ impl Forks {
         }
         config
     }
+}
 
-    async fn copy(&self, target: Target) -> Result<Copied> {
-        self.store.cell.copy_to(target).await.context("copying the store")
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        match error.kind {
+            Kind::Invalid => Self::invalid(error.to_string()),
+            Kind::Conflict | Kind::Unavailable | Kind::Full | Kind::Corrupt | Kind::Closed => {
+                Self::unavailable(error.to_string())
+            }
+        }
     }
 }
 
@@ -261,13 +308,12 @@ impl Fork {
         ForkInfo { addresses: self.server.addresses(), data_dir }
     }
 
-    async fn end(self) -> Result<()> {
-        let Self { server, place } = self;
-        let stopped = server.stop().await;
-        drop(place);
-        stopped
+    fn end(self) -> BoxFuture<'static, Result<(), Refused>> {
+        Box::pin(async move {
+            let Self { server, place } = self;
+            let stopped = server.stop().await;
+            drop(place);
+            stopped.map_err(|error| Refused::unavailable(format!("ending the fork: {error:#}")))
+        })
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -20,11 +20,13 @@ use headwater_storage::embedded;
 use headwater_types::runtime::tokio_runtime;
 use headwater_types::{BoxFuture, Clock, Millis, Runtime};
 use headwater_wire::{Accounts, ApiSet, Credentials, Parts, Server, Services, Sink};
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::admin;
-use crate::config::{Admin, Audit, Config};
+use crate::config::{Admin, Audit, Config, ControlAccess};
+use crate::control::{self, Control, Refused};
 use crate::fork::{Forks, SnapshotReport};
 use crate::store::{self, FileUse, OpenStore};
 
@@ -32,7 +34,7 @@ use crate::store::{self, FileUse, OpenStore};
 const SHORT_STATES: Duration = Duration::from_millis(50);
 
 /// Where a server listens.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Addresses {
     /// DynamoDB, and every other API without an address of its own.
     pub dynamodb: SocketAddr,
@@ -59,6 +61,7 @@ pub struct RunningServer {
     jobs: Arc<Jobs>,
     log: Arc<Log>,
     store: OpenStore,
+    control_token: Option<String>,
     forks: Arc<Forks>,
 }
 
@@ -89,7 +92,14 @@ pub(crate) async fn start_on(config: Config, store: embedded::Settings) -> Resul
     let log =
         Log::open(store.cell.clone(), runtime.clone(), clock.clone(), settings).await.context("opening the log")?;
     let jobs = Jobs::start(log.clone(), headwater_delivery::Settings::default());
-    let forks = Arc::new(Forks::new(config.clone(), log.clone(), store.clone()));
+    let control_token = match &config.control {
+        ControlAccess::Off => None,
+        ControlAccess::Drawn => Some(format!("{:032x}", runtime.random_u128())),
+        ControlAccess::Token(token) => Some(token.clone()),
+    };
+    // Who knows this server's token controls its forks too.
+    let control = control_token.clone().map_or(ControlAccess::Off, ControlAccess::Token);
+    let forks = Forks::new(Config { control, ..config.clone() }, log.clone(), store.clone());
     let operations = Operations::new(log.clone()).verifying_callers(config.credentials.is_some());
     let services = Services {
         dynamodb: operations.dynamodb(),
@@ -110,8 +120,15 @@ pub(crate) async fn start_on(config: Config, store: embedded::Settings) -> Resul
     let (stop_admin, admin_stopped) = watch::channel(false);
     let (mut addresses, listeners) = listen(&config, &server, &runtime, &stopped).await?;
     let ready = Arc::new(AtomicBool::new(true));
-    let state =
-        admin::State { ready: ready.clone(), metrics, log: log.clone(), jobs: jobs.clone(), store: store.clone() };
+    let handle = Control::new(log.clone(), forks.clone());
+    let state = admin::State {
+        ready: ready.clone(),
+        metrics,
+        log: log.clone(),
+        jobs: jobs.clone(),
+        store: store.clone(),
+        control: control_token.as_deref().map(|token| control::http::Api::new(handle, token)),
+    };
     let admin = match admin_address(&config, addresses.dynamodb) {
         None => None,
         Some(address) => {
@@ -121,7 +138,21 @@ pub(crate) async fn start_on(config: Config, store: embedded::Settings) -> Resul
             Some(done(runtime.spawn(serving)))
         }
     };
-    Ok(RunningServer { addresses, clock, ready, stop, stop_admin, listeners, admin, audit, jobs, log, store, forks })
+    Ok(RunningServer {
+        addresses,
+        clock,
+        ready,
+        stop,
+        stop_admin,
+        listeners,
+        admin,
+        audit,
+        jobs,
+        log,
+        store,
+        control_token,
+        forks,
+    })
 }
 
 impl RunningServer {
@@ -130,7 +161,17 @@ impl RunningServer {
         self.addresses
     }
 
-    /// Its clock: a test may move store time.
+    /// Moves its clock and its shards, as the control API does.
+    pub fn control(&self) -> Control {
+        Control::new(self.log.clone(), self.forks.clone())
+    }
+
+    /// The token of the control API, when that is served.
+    pub fn control_token(&self) -> Option<&str> {
+        self.control_token.as_deref()
+    }
+
+    /// Its clock, for reading; [`Control`] moves it.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -151,17 +192,17 @@ impl RunningServer {
     }
 
     /// Copies the store to a folder that is new or empty: see [`Forks::snapshot`].
-    pub async fn snapshot(&self, directory: &Path) -> Result<SnapshotReport> {
+    pub async fn snapshot(&self, directory: &Path) -> Result<SnapshotReport, Refused> {
         self.forks.snapshot(directory).await
     }
 
     /// Starts another server on a copy of the store: see [`Forks::fork`].
-    pub async fn fork(&self, directory: Option<PathBuf>) -> Result<Addresses> {
+    pub async fn fork(&self, directory: Option<PathBuf>) -> Result<Addresses, Refused> {
         self.forks.fork(directory).await
     }
 
     /// Stops a fork: see [`Forks::end_fork`].
-    pub async fn end_fork(&self, dynamodb: SocketAddr) -> Result<()> {
+    pub async fn end_fork(&self, dynamodb: SocketAddr) -> Result<(), Refused> {
         self.forks.end_fork(dynamodb).await
     }
 

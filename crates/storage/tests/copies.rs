@@ -417,7 +417,7 @@ fn copies_on_a_real_disk_while_the_tree_flushes_and_compacts() {
             cell.close().await.unwrap();
             drop(cell);
             let again = open(on_disk(at("data")), &runtime).await.unwrap();
-            assert_eq!(again.snapshot().position().0 > 0, true);
+            assert!(again.snapshot().position().0 > 0);
             times.sort_unstable();
             println!(
                 "24 copies opened, {records} records, {links} links; microseconds: median {}, most {}; {:?}",

@@ -206,6 +206,9 @@ impl Engine {
                 Target::Disk(_) => Box::new(Lsm::open(&folder, PART_BYTES, PART_BYTES)?),
             };
             frozen.write(&*index, cut.position)?;
+            drop(index);
+            copy.count("index")?;
+            copy.count("index/tables")?;
         }
         for segment in self.log.segments().iter().filter(|at| at.id >= pin.shown.first && at.id < cut.next) {
             self.log.seal(segment)?;
@@ -335,6 +338,18 @@ impl Copier {
             }
         }
         Ok(None)
+    }
+
+    /// Counts files that something else has written.
+    fn count(&mut self, folder: &str) -> Result<(), Error> {
+        let path = self.to.join(folder);
+        // What is a folder cannot be opened as a file.
+        for name in self.to_files.list(&path).unwrap_or_default() {
+            let Ok(file) = self.to_files.open(&path.join(name)) else { continue };
+            self.copied.copies += 1;
+            self.copied.bytes += file.len().map_err(|error| unwritable(&path, error))?;
+        }
+        Ok(())
     }
 
     fn list(&self, folder: &str) -> Result<Vec<String>, Error> {

@@ -1,1 +1,0 @@
-//! Forks and snapshots through the served APIs.
