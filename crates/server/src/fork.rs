@@ -157,7 +157,7 @@ impl Forks {
         self.make(Origin::Parent, directory).await
     }
 
-    /// The same on a copy of a snapshot, which stays as it is. The copy is on disk, even if the store is in memory.
+    /// The same on a copy of a snapshot, which stays as it is.
     ///
     /// Errors: there is no snapshot; otherwise as [`Forks::fork`].
     pub async fn restore(
@@ -228,7 +228,7 @@ impl Forks {
 
     fn start(&self, origin: Origin, directory: Option<PathBuf>) -> BoxFuture<'_, Result<Fork, Refused>> {
         Box::pin(async move {
-            let (target, place, kind) = self.place(&origin, directory);
+            let (target, place, kind) = self.place(directory);
             let config = self.settings_of(kind);
             let mut settings = store::settings(&config);
             if let Place::Memory(folder) = &place {
@@ -245,7 +245,7 @@ impl Forks {
         })
     }
 
-    fn place(&self, origin: &Origin, directory: Option<PathBuf>) -> (Target, Place, Store) {
+    fn place(&self, directory: Option<PathBuf>) -> (Target, Place, Store) {
         static DRAWN: AtomicU64 = AtomicU64::new(0);
         let suffix = format!(".fork-{}-{}", std::process::id(), DRAWN.fetch_add(1, Ordering::Relaxed));
         let beside = |path: &Path| {
@@ -256,16 +256,17 @@ impl Forks {
         if let Some(given) = directory {
             return (Target::Disk(given.clone()), Place::Given(given.clone()), Store::Directory(given));
         }
-        let drawn = match (&self.config.store, origin) {
-            (Store::Directory(data), _) => beside(data),
-            (Store::Memory, Origin::Snapshot(_)) => beside(&std::env::temp_dir().join("headwater")),
-            (Store::Memory, Origin::Parent) => {
+        match &self.config.store {
+            Store::Directory(data) => {
+                let drawn = beside(data);
+                (Target::Same(drawn.clone()), Place::Drawn(Folder(drawn.clone())), Store::Directory(drawn))
+            }
+            Store::Memory => {
                 let directory = beside(&self.store.directory);
                 let folder = MemoryFolder { files: self.store.files.clone(), directory: directory.clone() };
-                return (Target::Same(directory), Place::Memory(folder), Store::Memory);
+                (Target::Same(directory), Place::Memory(folder), Store::Memory)
             }
-        };
-        (Target::Same(drawn.clone()), Place::Drawn(Folder(drawn.clone())), Store::Directory(drawn))
+        }
     }
 
     /// The parent's settings on free loopback ports.

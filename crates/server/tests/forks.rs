@@ -337,13 +337,22 @@ async fn a_snapshot_is_restored_at_a_start_and_beside_a_running_server() {
             assert!(streams(to, "GetRecords", json!({"ShardIterator": young})).await["Records"].is_array());
             again.stop().await.expect("it stops");
         }
+        // Into memory, at a start.
+        let config = Config { restore_from: Some(snapshot.clone()), ..Config::for_test() };
+        let begun = Instant::now();
+        let in_memory = start_in_process(config).await.expect("it starts");
+        println!("{name}, into memory: {:?}", begun.elapsed());
+        let to = in_memory.addresses().dynamodb;
+        assert_eq!((items(to).await, records(to, &arn).await), (was.clone(), told.clone()));
+        put(to, "in memory").await;
+        in_memory.stop().await.expect("it stops");
         // Beside the running one.
         let beside = server.control().restore(snapshot.clone(), None).await.expect("restored").dynamodb;
         assert_eq!(items(beside).await, was);
-        let data = server.control().forks().await[0].data_dir.clone().expect("a folder");
-        assert!(data.exists());
+        let data = server.control().forks().await[0].data_dir.clone();
+        assert!(data.is_some() == (name == "of disk") && data.iter().all(|data| data.exists()));
         server.end_fork(beside).await.expect("it ends");
-        assert!(!data.exists() && items(parent).await.len() == 31);
+        assert!(data.iter().all(|data| !data.exists()) && items(parent).await.len() == 31);
         server.stop().await.expect("it stops");
     }
 }

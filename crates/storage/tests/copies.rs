@@ -539,6 +539,91 @@ fn a_store_in_memory_is_forked_in_memory_and_written_out() {
             ledger(&steps).check(&*cell, 0..SHARDS).unwrap();
             println!("{records} records");
             assert!(records > 300);
+            // Written out, and read into memory again.
+            let target = folder.path().join("out");
+            cell.copy_to(Target::Disk(target.clone())).await.unwrap();
+            let content = files_below(&target);
+            for number in 0..3 {
+                let (again, start) = (settings(&format!("in{number}")), runtime.monotonic());
+                let copied = embedded::restore(&target, &again, &runtime).await.unwrap();
+                let used = embedded::restore(&target, &again, &runtime).await.unwrap_err();
+                assert_eq!(used.kind, Kind::Invalid);
+                let again = open(again, &runtime).await.unwrap();
+                println!("into memory: {copied:?} in {:?}", runtime.monotonic() - start);
+                assert!(Ledger::default().check(&*again, 0..SHARDS).unwrap() == all);
+                let (own, drivers) = drive(&again, &runtime, 20, 1);
+                for driver in drivers {
+                    driver.await;
+                }
+                ledger(&own).check(&*again, 0..SHARDS).unwrap();
+                trim(&again, &runtime).await;
+                assert!(files_below(&target) == content, "the snapshot was changed");
+            }
+        })
+    });
+}
+
+/// Writers go on while a copy is made. `HEADWATER_COPY_MB` says how large the store is (24).
+#[test]
+fn writers_go_on_while_a_copy_is_made() {
+    let megabytes = std::env::var("HEADWATER_COPY_MB").ok().and_then(|text| text.parse().ok()).unwrap_or(24u64);
+    on_tokio(move |runtime| {
+        Box::pin(async move {
+            let folder = tempfile::tempdir().unwrap();
+            let at = |name: &str| folder.path().join(name);
+            let settings =
+                |name: &str| Settings { memory_bytes: 64 << 20, reserve_bytes: Some(0), ..Settings::on_disk(at(name)) };
+            let cell = open(settings("data"), &runtime).await.unwrap();
+            let (stop, stopped) = tokio::sync::watch::channel(false);
+            // When each step was answered, and how long it took.
+            let answers: Arc<Mutex<Vec<(Duration, Duration)>>> = Arc::default();
+            let writers: Vec<_> = (0..8)
+                .map(|index| {
+                    let mut driver = Driver::new(cell.clone(), runtime.clone(), index * 4..index * 4 + 4);
+                    let (own, stopped, answers) = (runtime.clone(), stopped.clone(), answers.clone());
+                    runtime.spawn(async move {
+                        while !*stopped.borrow() {
+                            let start = own.monotonic();
+                            let (_, error) = driver.step().await;
+                            assert!(error.is_none(), "{error:?}");
+                            let end = own.monotonic();
+                            answers.lock().push((end, end - start));
+                        }
+                    })
+                })
+                .collect();
+            while cell.stats().log_bytes_on_disk < megabytes << 20 {
+                runtime.sleep(Duration::from_millis(5)).await;
+            }
+            let mut copies = Vec::new();
+            for number in 0..8 {
+                let start = runtime.monotonic();
+                let copied = cell.copy_to(Target::Same(at(&format!("copy{number}")))).await.unwrap();
+                copies.push((start, runtime.monotonic(), copied));
+                runtime.sleep(Duration::from_millis(100)).await;
+            }
+            stop.send_replace(true);
+            for writer in writers {
+                writer.await.unwrap();
+            }
+            let during = |(end, took): &(Duration, Duration)| {
+                copies.iter().any(|(from, to, _)| *end >= *from && *end - *took <= *to)
+            };
+            let (mut inside, mut outside): (Vec<_>, Vec<_>) =
+                answers.lock().iter().copied().partition(|each| during(each));
+            let worst = |of: &mut Vec<(Duration, Duration)>| {
+                of.sort_by_key(|(_, took)| *took);
+                let at = |part: usize| of[(of.len() * part / 1000).min(of.len() - 1)].1;
+                (of.len(), at(500), at(990), of[of.len() - 1].1)
+            };
+            let (inside, outside) = (worst(&mut inside), worst(&mut outside));
+            let start = runtime.monotonic();
+            let copy = open(settings("copy7"), &runtime).await.unwrap();
+            println!("{} MB; start of a copy {:?}", cell.stats().log_bytes_on_disk >> 20, runtime.monotonic() - start);
+            println!("copies took {:?}", copies.iter().map(|(from, to, _)| *to - *from).collect::<Vec<_>>());
+            println!("the last: {:?}", copies.last().map(|(.., copied)| copied));
+            println!("steps (count, median, p99, most) beside copies {inside:?}, otherwise {outside:?}");
+            assert!(inside.0 > 20 && copy.snapshot().position() > Position(0));
         })
     });
 }

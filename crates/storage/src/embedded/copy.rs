@@ -15,10 +15,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use headwater_types::{Position, Runtime};
+use headwater_types::{Clock, Millis, Position, Runtime};
 use tokio::sync::oneshot;
 
-use super::engine::{Engine, closed};
+use super::engine::{Embedded, Engine, closed};
 use super::index::{Index, Lsm, OrderedMap};
 use super::log_index::is_sealed;
 use super::recover::find_segments;
@@ -26,8 +26,8 @@ use super::segment::{BLOCK, SegmentId};
 use super::snapshots::Horizons;
 use super::store::{Store, sync_above};
 use super::view::View;
-use super::{Settings, rows};
-use crate::contract::{CommitError, Copied, Direction, Snapshot, Target, Write};
+use super::{Settings, lock, rows};
+use crate::contract::{Cell, CommitError, Copied, Direction, Snapshot, Target, Write};
 use crate::error::{Error, Kind};
 use crate::files::disk::Disk;
 use crate::files::{File, Files, read_exactly};
@@ -69,19 +69,57 @@ fn how(folder: &str, name: &str) -> How {
 }
 
 /// Makes a new folder of a store that nobody has open: a snapshot, or the folder of a stopped server. It stays as it is.
+/// For a store in memory it is read into memory, by way of the folder for temporary files.
 ///
 /// Errors: `Invalid` when there is no store, or the new folder is used; `Unavailable` when the store is open; `Corrupt`.
 pub async fn restore(from: &Path, settings: &Settings, runtime: &Runtime) -> Result<Copied, Error> {
+    if settings.files.volatile() {
+        return restore_to_memory(from, settings, runtime).await;
+    }
     let (files, from, to) = (settings.files.clone(), from.to_owned(), settings.directory.clone());
     let name = runtime.random_u128();
     let copied = runtime.blocking(move || copy_closed(files, &from, &to, name)).await;
-    copied.map_err(|lost| Error::new(Kind::Closed, "the copy was lost").because(lost))?
+    copied.map_err(|lost| closed("the copy was lost").because(lost))?
+}
+
+/// What a start does to the snapshot's index it does to a copy, which is then read whole.
+async fn restore_to_memory(from: &Path, settings: &Settings, runtime: &Runtime) -> Result<Copied, Error> {
+    let name = format!("headwater.restore-{:032x}", runtime.random_u128());
+    let temporary = Temporary(std::env::temp_dir().join(name));
+    let on_disk = Settings {
+        reserve_bytes: Some(0),
+        memory_bytes: settings.memory_bytes.min(PART_BYTES),
+        ..Settings::on_disk(&temporary.0)
+    };
+    let (files, source, to, copy) =
+        (on_disk.files.clone(), from.to_owned(), temporary.0.clone(), runtime.random_u128());
+    let copied = runtime.blocking(move || copy_closed(files, &source, &to, copy)).await;
+    copied.map_err(|lost| closed("the copy was lost").because(lost))??;
+    let clock = Clock::new(runtime.clone(), Millis(0));
+    let lock = lock::take(&on_disk, runtime).await?;
+    let own = runtime.clone();
+    let opened = runtime.blocking(move || super::recover::open(on_disk, own, clock, lock)).await;
+    let (engine, _) = opened.map_err(|lost| closed("the copy was lost").because(lost))??;
+    let place = Place { files: settings.files.clone(), directory: settings.directory.clone(), index: IndexForm::Map };
+    let copied = engine.clone().copy_into(place).await;
+    Embedded(engine).close().await?;
+    copied
+}
+
+/// A folder that goes when it is dropped.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, folder = %self.0.display(), "a temporary folder stays");
+        }
+    }
 }
 
 fn copy_closed(files: Arc<dyn Files>, from: &Path, to: &Path, name: u128) -> Result<Copied, Error> {
-    if files.volatile() {
-        return Err(Error::new(Kind::Invalid, "a snapshot is restored to a folder, not to memory"));
-    }
     let store = match Store::read(&*files, from)? {
         Some(store) if store.begun => store,
         Some(_) | None => {
@@ -113,16 +151,34 @@ fn copy_closed(files: Arc<dyn Files>, from: &Path, to: &Path, name: u128) -> Res
     Ok(copied)
 }
 
+/// What the copy's index is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum IndexForm {
+    /// The original's files.
+    AsItIs,
+    /// A tree, written anew.
+    Tree,
+    /// A map's files, written anew.
+    Map,
+}
+
+/// Where a copy goes.
+struct Place {
+    files: Arc<dyn Files>,
+    directory: PathBuf,
+    index: IndexForm,
+}
+
 /// Where everything before the next segment ends.
 struct Cut {
     position: Position,
     next: SegmentId,
     answered: oneshot::Receiver<super::front::Answer>,
-    /// Of a store in memory: its index as of the position.
+    /// Its index as of the position, where it is written anew.
     frozen: Option<Frozen>,
 }
 
-/// What the index of a store in memory would say if it had been flushed at a position.
+/// What an index would say if it had been flushed at a position.
 struct Frozen {
     view: Arc<View>,
     rows: Vec<Write>,
@@ -130,10 +186,22 @@ struct Frozen {
 
 impl Engine {
     pub(super) async fn copy_to(self: Arc<Self>, target: Target) -> Result<Copied, Error> {
+        let (files, index) = (self.files.clone(), if self.volatile { IndexForm::Map } else { IndexForm::AsItIs });
+        let place = match target {
+            Target::Disk(directory) if self.volatile => {
+                Place { files: Arc::new(Disk::default()), directory, index: IndexForm::Tree }
+            }
+            Target::Disk(directory) | Target::Same(directory) => Place { files, directory, index },
+        };
+        self.copy_into(place).await
+    }
+
+    async fn copy_into(self: Arc<Self>, place: Place) -> Result<Copied, Error> {
         // One at a time: what is sealed for a copy is sealed once.
         let _turn = self.copying.lock().await;
-        let (engine, begun) = (self.clone(), target.clone());
-        let begun = self.runtime.blocking(move || engine.begin_copy(begun)).await;
+        let index = place.index;
+        let engine = self.clone();
+        let begun = self.runtime.blocking(move || engine.begin_copy(&place)).await;
         let (copy, pin) = begun.map_err(|lost| closed("the copy was lost").because(lost))??;
         let mut cut = self.cut()?;
         match (&mut cut.answered).await {
@@ -143,20 +211,21 @@ impl Engine {
                 return Err(closed("the cell was closed before the copy was made"));
             }
         }
+        if index != IndexForm::AsItIs && cut.frozen.is_none() {
+            // Of a store on disk this is asked only where nobody writes to it.
+            cut.frozen = Some(self.freeze(cut.position));
+        }
         let (engine, name) = (self.clone(), self.runtime.random_u128());
-        let done = self.runtime.blocking(move || engine.end_copy(copy, &pin, cut, name, &target)).await;
+        let done = self.runtime.blocking(move || engine.end_copy(copy, &pin, cut, name, index)).await;
         done.map_err(|lost| closed("the copy was lost").because(lost))?
     }
 
     /// The folder, the pin and the index. Blocks.
-    fn begin_copy(self: &Arc<Self>, target: Target) -> Result<(Copier, Arc<View>), Error> {
-        let (to, directory) = match target {
-            Target::Disk(directory) if self.volatile => (Arc::new(Disk::default()) as Arc<dyn Files>, directory),
-            Target::Disk(directory) | Target::Same(directory) => (self.files.clone(), directory),
-        };
-        let mut copy = Copier::begin(self.files.clone(), &self.settings.directory, to, &directory)?;
+    fn begin_copy(self: &Arc<Self>, place: &Place) -> Result<(Copier, Arc<View>), Error> {
+        let mut copy =
+            Copier::begin(self.files.clone(), &self.settings.directory, place.files.clone(), &place.directory)?;
         let pin = self.view();
-        if !self.volatile {
+        if place.index == IndexForm::AsItIs {
             copy.index()?;
         }
         Ok((copy, pin))
@@ -180,7 +249,7 @@ impl Engine {
         Ok(Cut { position, next, answered, frozen })
     }
 
-    /// Called under the front's lock: nothing is committed meanwhile.
+    /// Called where nothing is committed meanwhile.
     fn freeze(self: &Arc<Self>, position: Position) -> Frozen {
         let heads = self.heads.newest();
         let horizons: Arc<Horizons> = self.snapshots.horizons();
@@ -197,13 +266,13 @@ impl Engine {
         pin: &View,
         cut: Cut,
         name: u128,
-        target: &Target,
+        form: IndexForm,
     ) -> Result<Copied, Error> {
         if let Some(frozen) = &cut.frozen {
             let folder = copy.to.join("index");
-            let index: Box<dyn Index> = match target {
-                Target::Same(_) => Box::new(OrderedMap::open(copy.to_files.clone(), &folder)?),
-                Target::Disk(_) => Box::new(Lsm::open(&folder, PART_BYTES, PART_BYTES)?),
+            let index: Box<dyn Index> = match form {
+                IndexForm::Tree => Box::new(Lsm::open(&folder, PART_BYTES, PART_BYTES)?),
+                IndexForm::Map | IndexForm::AsItIs => Box::new(OrderedMap::open(copy.to_files.clone(), &folder)?),
             };
             frozen.write(&*index, cut.position)?;
             drop(index);
