@@ -140,6 +140,7 @@ async fn diverges(store: Store) {
     let arn = table(parent, 20).await;
     let shard = &shards(parent, &arn).await[0];
     let old = iterator(parent, &arn, shard).await;
+    let moved = server.control().advance(Duration::from_secs(60)).await.expect("moved").offset_ms;
     let begun = Instant::now();
     let fork = server.fork(None).await.expect("a fork").dynamodb;
     println!("a fork of 20 items: {:?}", begun.elapsed());
@@ -170,6 +171,8 @@ async fn diverges(store: Store) {
 
     // A fork of the fork, made through the fork's own control API, which takes the same token.
     let admin = server.forks().list().await[0].addresses.admin.expect("an admin address");
+    let clock: Value = serde_json::from_str(&ctl(admin, &["--json", "clock"]).await).expect("JSON");
+    assert!(moved >= 60_000 && clock["offset_ms"] == moved, "the clock goes on as it was moved: {clock}");
     let made = ctl(admin, &["--json", "fork"]).await;
     let grandchild: Value = serde_json::from_str(&made).expect("JSON");
     let grandchild: SocketAddr = grandchild["dynamodb"].as_str().expect("an address").parse().expect("an address");
