@@ -7,6 +7,7 @@ from . import reading
 from .checks import CHECKS
 from .matching import NOTHING, Wrong, difference, expand, pointed, shown
 from .reading import Differs
+from .target import Unreachable
 
 RUN = uuid.uuid4().hex[:8]
 _numbers = itertools.count(1)
@@ -28,14 +29,22 @@ class Context:
             for at, step in enumerate(self.case["steps"], 1):
                 self.step(at, step)
         finally:
-            for name in self.made:
-                self.target.call("DeleteTable", {"TableName": name})
+            for target, name in self.made:
+                self.remove(target, name)
+
+    @staticmethod
+    def remove(target, name):
+        """A table whose stream is just being switched is busy for a moment."""
+        try:
+            target.until(lambda: target.call("DeleteTable", {"TableName": name}).code != "ResourceInUseException", "gone")
+        except Unreachable:
+            print(f"left behind: table {name}")
 
     def create(self, fixture, suffix=""):
         """Makes a table; saves `table`, `arn`, and of its stream `stream`, `label`, `shard` (the first), `start`."""
         name = f"streams-conformance-{RUN}-{next(_numbers)}"
         self.target.done("CreateTable", {"TableName": name, **self.tables[fixture]})
-        self.made.append(name)
+        self.made.append((self.target, name))
         self.names["table" + suffix] = name
         self.wait_for_table(name)
         described = self.target.done("DescribeTable", {"TableName": name})["Table"]
@@ -205,6 +214,17 @@ def brief(record):
     return f"{record.get('eventName')} {record.get('dynamodb', {}).get('Keys')}"
 
 
+def elsewhere(context, step):
+    """A table of that kind on a second server, and an iterator of its stream; saved under `save`."""
+    other = Context(context.target.second, context.case, context.tables)
+    try:
+        other.create(step["elsewhere"])
+        iterator(other, {"iterator": "TRIM_HORIZON"})
+        context.names[step["save"]] = other.names["iterator"]
+    finally:
+        context.made += other.made
+
+
 def iterator(context, step):
     """A shard iterator of that type; saved as `iterator` or under `save`."""
     place = reading.iterator(
@@ -298,5 +318,5 @@ def control(context, step):
 
 STEPS = {
     step.__name__: step
-    for step in (call, put, delete, update, write, batches, wait, table, switch, records, iterator, get, check, shards, compare, listed, control)
+    for step in (call, put, delete, update, write, batches, wait, table, switch, records, elsewhere, iterator, get, check, shards, compare, listed, control)
 }

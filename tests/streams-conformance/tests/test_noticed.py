@@ -301,8 +301,9 @@ def known():
 def judged(addresses, known, chosen, patience_s):
     """Results as they come, as the command runs its cases; what is not wanted any more is not begun."""
     all_cases, tables = known
-    endpoint, admin = addresses
-    target = Target("headwater", endpoint, control=Control(admin, TOKEN), patience_s=patience_s)
+    endpoint, admin, other = addresses
+    second = Target("headwater", other)
+    target = Target("headwater", endpoint, control=Control(admin, TOKEN), second=second, patience_s=patience_s)
     wanted = [case for case in all_cases if chosen(case)]
     with ThreadPoolExecutor(4) as pool:
         try:
@@ -318,7 +319,7 @@ def test_an_alteration_is_noticed(addresses, known, name, capsys):
     group, kind, function = ALTERATIONS[name]
     proxy = Proxy(addresses[0], **{kind: function})
     try:
-        results = judged((proxy.endpoint, addresses[1]), known, lambda case: case["group"] == group, 0.5)
+        results = judged((proxy.endpoint, *addresses[1:]), known, lambda case: case["group"] == group, 0.5)
         found = next((result for result in results if result.outcome == DIFFERS), None)
         results.close()
     finally:
@@ -332,7 +333,7 @@ def test_an_alteration_is_noticed(addresses, known, name, capsys):
 def test_the_same_server_unaltered_passes(addresses, known):
     proxy = Proxy(addresses[0])
     try:
-        results = list(judged((proxy.endpoint, addresses[1]), known, lambda _: True, 10))
+        results = list(judged((proxy.endpoint, *addresses[1:]), known, lambda _: True, 10))
     finally:
         proxy.close()
     assert [result for result in results if result.outcome != PASS] == []
