@@ -40,9 +40,9 @@ class Context:
         except Unreachable:
             print(f"left behind: table {name}")
 
-    def create(self, fixture, suffix=""):
+    def create(self, fixture, suffix="", name=None):
         """Makes a table; saves `table`, `arn`, and of its stream `stream`, `label`, `shard` (the first), `start`."""
-        name = f"streams-conformance-{RUN}-{next(_numbers)}"
+        name = name or f"streams-conformance-{RUN}-{next(_numbers)}"
         self.target.done("CreateTable", {"TableName": name, **self.tables[fixture]})
         self.made.append((self.target, name))
         self.names["table" + suffix] = name
@@ -166,6 +166,11 @@ def wait(context, step):
 def table(context, step):
     """One more table, its names with a suffix."""
     context.create(step["table"], step.get("suffix", ""))
+
+
+def again(context, step):
+    """The table of that name once more, after it was dropped."""
+    context.create(step["again"], step.get("suffix", ""), name=context.names["table"])
 
 
 def switch(context, step):
@@ -313,10 +318,11 @@ def control(context, step):
     """What only a target with a control interface can be told."""
     given = context.given(step, "with", {})
     context.seen = None
-    context.target.control.do(step["control"], {"table": context.names.get("table"), **given})
+    for _ in range(step.get("times", 1)):
+        context.target.control.do(step["control"], {"table": context.names.get("table"), **given})
 
 
 STEPS = {
     step.__name__: step
-    for step in (call, put, delete, update, write, batches, wait, table, switch, records, elsewhere, iterator, get, check, shards, compare, listed, control)
+    for step in (call, put, delete, update, write, batches, wait, table, again, switch, records, elsewhere, iterator, get, check, shards, compare, listed, control)
 }
