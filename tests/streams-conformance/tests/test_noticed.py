@@ -1,5 +1,8 @@
 """The suite can fail: each way of answering otherwise is noticed by a case, and the same server unaltered passes."""
 
+import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -338,3 +341,20 @@ def test_the_same_server_unaltered_passes(addresses, known):
         proxy.close()
     assert [result for result in results if result.outcome != PASS] == []
     assert len(results) == len(known[0])
+
+
+@pytest.mark.parametrize(("alter", "code"), [(None, 0), (a_record_has_a_byte_more, 1)])
+def test_the_command_ends_with_what_it_found(addresses, tmp_path, alter, code):
+    proxy = Proxy(addresses[0], alter)
+    command = [sys.executable, "-m", "streams_conformance", "--endpoint", proxy.endpoint, "--only", "records::size"]
+    try:
+        done = subprocess.run(
+            [*command, "--report", tmp_path / "report.json"], cwd=cases.FOLDER.parent, capture_output=True, text=True, check=False
+        )
+    finally:
+        proxy.close()
+    assert done.returncode == code, done.stdout + done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["counts"] == {"pass": 2 * (1 - code), "differs": 2 * code, "skipped": 0, "failed": 0}
+    found = {case["case"]: case for case in report["cases"]}["records::size_of_a_remove"]
+    assert ("38 expected, found 39" in found["detail"]) == bool(code)
