@@ -1,12 +1,10 @@
 //! `cargo xtask cases`: requests with known answers, against any endpoint.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::process;
+use crate::process::{self, Running};
 
 const RUNNER: &str = "target/debug/headwater-cases";
 
@@ -37,28 +35,8 @@ pub fn of_server(root: &Path, server: &Path) -> Result<()> {
     ];
     let mut command = process::command(root, server, arguments.as_flattened());
     command.env("HEADWATER_CONTROL_TOKEN", TOKEN);
-    let mut server = Running(command.stdout(Stdio::piped()).spawn().context("starting the server")?);
-    let output = server.0.stdout.take().context("the server's output")?;
-    let mut lines = BufReader::new(output).lines().map_while(Result::ok);
-    let mut said = |what: &str| {
-        let found = lines.find_map(|line| Some(line.trim().strip_prefix(what)?.trim().to_owned()));
-        found.with_context(|| format!("the server ends without saying where {what} listens"))
-    };
-    // In the order in which it says them.
-    let endpoint = said("dynamodb ")?;
-    let admin = said("admin ")?;
+    let (_server, [endpoint, admin]) = Running::start(&mut command, ["dynamodb ", "admin "])?;
     let admin = admin.trim_end_matches("/metrics");
     let arguments = ["--endpoint", &endpoint, "--headwater", "--any-region", "--quiet", "--admin", admin];
     process::run(process::command(root, root.join(RUNNER), &arguments).env("HEADWATER_CONTROL_TOKEN", TOKEN))
-}
-
-/// A server that ends with its owner.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

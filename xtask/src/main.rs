@@ -12,6 +12,7 @@ mod node;
 mod process;
 mod python;
 mod sim;
+mod streams_conformance;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -61,6 +62,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Asks an endpoint, DynamoDB Local or a Headwater of its own what it does with each case of DynamoDB Streams.
+    StreamsConformance(streams_conformance::Options),
     /// Checks the house rules: dependency edges, licences, sources, dead files, limits, links.
     Tidy,
 }
@@ -76,6 +79,7 @@ fn main() -> anyhow::Result<()> {
         Command::Fuzz { arguments } => fuzz::run(&root, &arguments),
         Command::Guard => bench::guard(&root),
         Command::Sim { arguments } => sim::run(&root, &arguments),
+        Command::StreamsConformance(options) => streams_conformance::run(&root, &options),
         Command::Tidy => tidy::run(&root),
     }
 }

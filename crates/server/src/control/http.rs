@@ -12,11 +12,17 @@
 //! | POST `/v1/trim` | `{"table": T, "shard"?, "before"?}` | `{"trimmed_shards": n}` |
 //! | POST `/v1/merge` | | refused: DynamoDB streams never merge |
 //! | POST `/v1/expire-iterators` | | `{}` |
+//! | POST `/v1/snapshot` | `{"directory": D}` | what it is and took |
+//! | POST `/v1/fork` | `{"directory"?}` | the fork's addresses |
+//! | POST `/v1/restore` | `{"snapshot": D, "directory"?}` | the same |
+//! | GET `/v1/forks` | | all that run |
+//! | POST `/v1/forks/end` | `{"dynamodb": ADDRESS}` | `{}` |
 //!
 //! A refusal is `{"error": {"code", "message"}}`. `table` may be a stream's ARN; `account` and `region` tell tables of one
 //! name apart.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -74,6 +80,7 @@ impl Api {
             let members = Members::of_query(query);
             return match path {
                 "/v1/clock" => members.end(shown(&control.clock())?),
+                "/v1/forks" => members.end(shown(&control.forks().await)?),
                 "/v1/streams" => members.end(shown(&control.streams()?)?),
                 "/v1/shards" => shown(&control.shards(&members.only_names()?)?),
                 "/v1/heat" => shown(&control.heat(&members.only_names()?)?),
@@ -108,7 +115,33 @@ impl Api {
                 members.all_taken()?;
                 control.expire_iterators().await.map(|()| json!({}))
             }
+            "/v1/snapshot" | "/v1/fork" | "/v1/restore" | "/v1/forks/end" => self.copies(path, members).await,
             _ => Err(unknown(method, path)),
+        }
+    }
+
+    async fn copies(&self, path: &str, mut members: Members) -> Result<Value, Refused> {
+        let control = &self.control;
+        let wanted = |name: &str, what: &str| Refused::invalid(format!("{name}: {what}"));
+        if path == "/v1/forks/end" {
+            let address = members.text("dynamodb")?.unwrap_or_default();
+            members.all_taken()?;
+            let address = address.strip_prefix("http://").unwrap_or(&address).parse();
+            let address = address.map_err(|_| wanted("dynamodb", "the address at which the fork serves DynamoDB"))?;
+            return control.end_fork(address).await.map(|()| json!({}));
+        }
+        let directory = members.text("directory")?.map(PathBuf::from);
+        let snapshot = members.text("snapshot")?.map(PathBuf::from);
+        members.all_taken()?;
+        match (path, snapshot, directory) {
+            ("/v1/snapshot", None, Some(directory)) => shown(&control.snapshot(&directory).await?),
+            ("/v1/snapshot", None, None) => {
+                Err(wanted("directory", "a new or an empty folder of the server's machine"))
+            }
+            ("/v1/restore", Some(snapshot), directory) => shown(&control.restore(snapshot, directory).await?),
+            ("/v1/restore", None, _) => Err(wanted("snapshot", "its folder")),
+            (_, None, directory) => shown(&control.fork(directory).await?),
+            (_, Some(_), _) => Err(Refused::invalid("there is no member snapshot here")),
         }
     }
 }
