@@ -182,7 +182,14 @@ fn nodes_that_write_one_range_fence_each_other_and_lose_no_write() {
 #[test]
 #[ignore = "needs a server: cargo xtask postgres"]
 fn what_was_answered_survives_terminated_connections() {
-    let (tally, killed) = race(2, 150, async |server, runtime| terminate(server, "race", runtime, 40).await);
+    let (tally, killed) = race(2, 150, async |server, runtime| {
+        let mut killed = 0;
+        for _ in 0..40 {
+            runtime.sleep(Duration::from_micros(runtime.random() % 15_000)).await;
+            killed += server.terminate_connections().await;
+        }
+        killed
+    });
     println!("terminated connections: {killed}, {tally:?}");
     assert!(killed > 40 && tally.asked > 0);
 }
@@ -199,21 +206,6 @@ fn what_was_answered_survives_a_killed_server() {
     });
     println!("killed servers: {kills}, {tally:?}");
     assert!(tally.asked > 0);
-}
-
-/// Ends connections of the engine at random moments; how many.
-async fn terminate(server: &Server, schema: &str, runtime: &Runtime, rounds: u64) -> u64 {
-    let database = server.settings(schema).database;
-    let (client, connection) = tokio_postgres::connect(&database, tokio_postgres::NoTls).await.expect("connects");
-    drop(runtime.spawn(async move { drop(connection.await) }));
-    let mut killed = 0;
-    for _ in 0..rounds {
-        runtime.sleep(Duration::from_micros(runtime.random() % 15_000)).await;
-        let some = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-            WHERE application_name = 'headwater' AND random() < 0.5";
-        killed += client.query_one(some, &[]).await.expect("terminates").get::<_, i64>(0) as u64;
-    }
-    killed
 }
 
 /// Goal: an unknown outcome is resolved once and for all, on any node.
@@ -261,11 +253,7 @@ fn everything(snapshot: &dyn Snapshot) -> String {
 }
 
 async fn rows(server: &Server, schema: &str, table: &str) -> i64 {
-    let (client, connection) =
-        tokio_postgres::connect(&server.settings(schema).database, tokio_postgres::NoTls).await.expect("connects");
-    let driving = tokio_runtime::on(tokio::runtime::Handle::current());
-    drop(driving.spawn(async move { drop(connection.await) }));
-    client.query_one(&format!("SELECT count(*) FROM {schema}.{table}"), &[]).await.expect("counted").get(0)
+    server.ask(&format!("SELECT count(*) FROM {schema}.{table}")).await
 }
 
 /// Goal: a snapshot of one node outlives overwriting and trimming by another, vacuum, its connections and the server; and
@@ -323,10 +311,9 @@ fn a_snapshot_of_a_node_that_was_given_up_answers_an_error() {
         let snapshot = lost.snapshot();
         assert!(snapshot.get(&key("a")).expect("read").is_some());
         writer.commit(batch(&runtime, vec![plan(1, 1, "a")])).await.expect("committed");
-        let (client, connection) =
-            tokio_postgres::connect(&server.settings("lost").database, tokio_postgres::NoTls).await.expect("connects");
-        drop(runtime.spawn(async move { drop(connection.await) }));
-        client.execute("UPDATE lost.nodes SET seen = seen - interval '2 minutes'", &[]).await.expect("aged");
+        let aged = "WITH aged AS (UPDATE lost.nodes SET seen = seen - interval '2 minutes' RETURNING 1)
+            SELECT count(*) FROM aged";
+        assert_eq!(server.ask(aged).await, 2);
         writer.vacuum().await.expect("removes");
         assert!(snapshot.get(&key("a")).is_err() && snapshot.head(partition_head(1)).is_err());
         assert!(snapshot.scan(&[0], &[255], Direction::Forward).next().is_some_and(|entry| entry.is_err()));

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use headwater_types::runtime::tokio_runtime;
 use parking_lot::Mutex;
+use tokio_postgres::NoTls;
 
 use super::Settings;
 
@@ -140,6 +142,24 @@ impl Server {
             let ended = how(&mut child).and_then(|()| child.wait());
             ended.expect("the server ends");
         }
+    }
+
+    /// Runs a statement whose answer is one number, beside the engine.
+    ///
+    /// Errors: panics when the server does not answer.
+    pub async fn ask(&self, statement: &str) -> i64 {
+        let runtime = tokio_runtime::on(tokio::runtime::Handle::current());
+        let (client, connection) =
+            tokio_postgres::connect(&self.settings("any").database, NoTls).await.expect("the server takes connections");
+        drop(runtime.spawn(async move { drop(connection.await) }));
+        client.query_one(statement, &[]).await.expect("the statement is answered").get(0)
+    }
+
+    /// Ends about half of the engine's connections, whatever they are at; how many.
+    pub async fn terminate_connections(&self) -> u64 {
+        let some = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+            WHERE application_name = 'headwater' AND random() < 0.5";
+        self.ask(some).await as u64
     }
 
     /// Settings for a cell in this server.
