@@ -25,12 +25,13 @@ mod upkeep;
 
 use std::time::Duration;
 
-pub use node::Postgres;
+pub use node::{Figures, Postgres};
 
 /// Which database and schema, and how patient.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
-    /// Host, port, user, database, … in libpq's form: `host=127.0.0.1 port=5432 user=headwater dbname=headwater`.
+    /// Host, port, user, database, … in libpq's form: `host=127.0.0.1 port=5432 user=headwater dbname=headwater`. Without
+    /// TLS so far.
     pub database: String,
     /// The cell's schema; made when it is not there. Lower-case letters, digits and `_`, at most 48.
     pub schema: String,
@@ -45,6 +46,13 @@ pub struct Settings {
     /// Draws a batch's position from a sequence before its commit: the pattern that loses records for readers at the tail.
     #[cfg(feature = "planted-bugs")]
     pub position_before_commit: bool,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The database's address may hold a password.
+        f.debug_struct("Settings").field("schema", &self.schema).finish_non_exhaustive()
+    }
 }
 
 impl Settings {

@@ -52,10 +52,11 @@ fn the_engine_conforms() {
             let schema = format!("cell{}", stores.fetch_add(1, Ordering::Relaxed));
             Box::new(Schema { settings: server.settings(&schema), runtime: runtime.clone() })
         };
-        conformance::all(&runtime, &new_store).await
+        (conformance::all(&runtime, &new_store).await, conformance::several_nodes(&runtime, &new_store).await)
     });
-    println!("postgresql: {report:?}");
-    assert!(report.promises > 30 && report.batches > 900);
+    println!("postgresql: {:?}; several nodes: {:?}", report.0, report.1);
+    assert!(report.0.promises > 30 && report.0.batches > 900);
+    assert!(report.1.promises == 7 && report.1.batches > 100);
 }
 
 fn plan(number: u64, expected: u64, value: &str) -> Plan {
@@ -318,42 +319,6 @@ fn a_snapshot_of_a_node_that_was_given_up_answers_an_error() {
         assert!(snapshot.get(&key("a")).is_err() && snapshot.head(partition_head(1)).is_err());
         assert!(snapshot.scan(&[0], &[255], Direction::Forward).next().is_some_and(|entry| entry.is_err()));
         assert!(lost.snapshot().get(&key("a")).expect("a new one reads").is_some());
-    });
-}
-
-/// Goal: keys that are longer than a B-tree of PostgreSQL takes, alike in all that it can hold.
-#[test]
-#[ignore = "needs a server: cargo xtask postgres"]
-fn keys_longer_than_an_index_row_keep_their_order() {
-    let server = Server::start();
-    on_tokio(async |runtime| {
-        let cell = open(server.settings("long"), &runtime).await;
-        let noise: Vec<u8> = (0..5_000).map(|_| runtime.random() as u8).collect();
-        let mut keys: Vec<Bytes> = Vec::new();
-        for tail in 0..600u64 {
-            keys.push([&[0x10], &noise[..], &(tail * 7919 % 600).to_be_bytes()].concat().into());
-            keys.push([&[0x10], &noise[..1_995], &(tail as u32).to_be_bytes()[..2]].concat().into());
-            keys.push([&[0x10], &noise[..1_999 + (tail as usize % 3)], &[tail as u8]].concat().into());
-        }
-        keys.sort();
-        keys.dedup();
-        let mut plan = plan(1, 0, "x");
-        let put = |key: &Bytes| Write { key: key.clone(), value: Some(key.slice(..4)), stamp: None };
-        plan.writes = keys.iter().map(put).collect();
-        cell.commit(batch(&runtime, vec![plan])).await.expect("committed");
-        let snapshot = cell.snapshot();
-        for direction in [Direction::Forward, Direction::Backward] {
-            let found = snapshot.scan(&[0x10], &[0x11], direction).map(|entry| entry.expect("scan").0);
-            let mut found: Vec<Bytes> = found.collect();
-            if direction == Direction::Backward {
-                found.reverse();
-            }
-            assert!(found == keys, "{} of {} keys, {direction:?}", found.len(), keys.len());
-        }
-        let inner: Vec<_> = snapshot.scan(&keys[500], &keys[900], Direction::Forward).collect();
-        assert_eq!(inner.len(), 400);
-        assert!(keys.iter().step_by(37).all(|key| snapshot.get(key).expect("read").is_some()));
-        println!("{} keys of up to {} bytes", keys.len(), keys.iter().map(Bytes::len).max().unwrap_or(0));
     });
 }
 

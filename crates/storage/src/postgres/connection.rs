@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ pub(super) struct Connections {
     patience: Duration,
     readers: Vec<tokio::sync::Mutex<Option<Arc<Reader>>>>,
     next_reader: AtomicUsize,
+    pub questions: AtomicU64,
     committing: tokio::sync::Mutex<Option<Committing>>,
 }
 
@@ -59,6 +60,7 @@ impl Connections {
             patience: settings.patience,
             readers,
             next_reader: AtomicUsize::new(0),
+            questions: AtomicU64::new(0),
             committing: tokio::sync::Mutex::new(None),
         })
     }
@@ -134,6 +136,7 @@ impl Connections {
         F: Future<Output = Result<Result<T, Error>, tokio_postgres::Error>>,
     {
         let at = self.next_reader.fetch_add(1, Ordering::Relaxed) % self.readers.len();
+        self.questions.fetch_add(1, Ordering::Relaxed);
         let slot = &self.readers[at];
         let reader = {
             let mut held = slot.lock().await;
@@ -179,15 +182,14 @@ pub(super) fn is_passing(error: &tokio_postgres::Error) -> bool {
         // No code: the connection failed, or what came over it.
         None => true,
         Some(code) => {
-            let transient = [
-                SqlState::ADMIN_SHUTDOWN,
-                SqlState::CRASH_SHUTDOWN,
-                SqlState::CANNOT_CONNECT_NOW,
-                SqlState::TOO_MANY_CONNECTIONS,
-                SqlState::READ_ONLY_SQL_TRANSACTION,
-                SqlState::QUERY_CANCELED,
-            ];
-            code.code().starts_with("08") || transient.contains(code) || is_conflict(code)
+            // Connections, resources, an operator's or the server's own stop; a session that stood still in a transaction;
+            // a standby that is not promoted yet.
+            let classes = ["08", "53", "57"];
+            let codes = [SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT, SqlState::READ_ONLY_SQL_TRANSACTION];
+            *code != SqlState::DISK_FULL
+                && (classes.iter().any(|class| code.code().starts_with(class))
+                    || codes.contains(code)
+                    || is_conflict(code))
         }
     }
 }

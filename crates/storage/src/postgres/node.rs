@@ -41,8 +41,21 @@ pub(super) struct Inner {
     pub counters: Counters,
 }
 
+/// How often what happened since a handle was opened.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Figures {
+    /// Plans that were fenced.
+    pub fenced: u64,
+    /// Batches whose answer was lost.
+    pub unknown: u64,
+    /// Questions of readers, each a round trip to the server.
+    pub questions: u64,
+}
+
 #[derive(Default)]
 pub(super) struct Counters {
+    fenced: AtomicU64,
+    unknown: AtomicU64,
     groups: AtomicU64,
     plans: AtomicU64,
     bytes: AtomicU64,
@@ -120,6 +133,12 @@ impl Postgres {
         inner.on_own_threads(async move { opening.start().await }).await?;
         upkeep::spawn(&inner);
         Ok(Arc::new(Self(inner)))
+    }
+
+    /// What was counted so far.
+    pub fn figures(&self) -> Figures {
+        let counters = &self.0.counters;
+        Figures { fenced: counters.fenced.load(Ordering::Relaxed), unknown: counters.unknown.load(Ordering::Relaxed) }
     }
 
     /// Removes what no snapshot of any node can show, without waiting for the time to do so.
@@ -228,7 +247,12 @@ impl Inner {
                 done => break done,
             }
         };
+        if matches!(done, Err(Failure::Again | Failure::Unknown(_))) {
+            self.counters.unknown.fetch_add(1, Ordering::Relaxed);
+        }
         let Done { outcomes, position, mark, plans } = done?;
+        let fenced = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Fenced { .. })).count();
+        self.counters.fenced.fetch_add(fenced as u64, Ordering::Relaxed);
         if let Some(position) = position {
             self.counters.groups.fetch_add(1, Ordering::Relaxed);
             self.counters.plans.fetch_add(plans, Ordering::Relaxed);
