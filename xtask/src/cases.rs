@@ -1,12 +1,10 @@
 //! `cargo xtask cases`: requests with known answers, against any endpoint.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::process;
+use crate::process::{self, Running};
 
 const RUNNER: &str = "target/debug/headwater-cases";
 
@@ -25,24 +23,7 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
 pub fn of_server(root: &Path, server: &Path) -> Result<()> {
     let arguments = ["--in-memory", "--listen", "127.0.0.1:0", "--admin", "off"];
     let mut command = process::command(root, server, &arguments);
-    let mut server = Running(command.stdout(Stdio::piped()).spawn().context("starting the server")?);
-    let output = server.0.stdout.take().context("the server's output")?;
-    let endpoint = BufReader::new(output).lines().map_while(Result::ok).find_map(|line| {
-        let url = line.trim().strip_prefix("dynamodb ")?.trim();
-        Some(url.to_owned())
-    });
-    let endpoint = endpoint.context("the server ends without saying where it listens")?;
+    let (_server, [endpoint]) = Running::start(&mut command, ["dynamodb "])?;
     let arguments = ["--endpoint", &endpoint, "--headwater", "--any-region", "--quiet"];
     process::run(&mut process::command(root, root.join(RUNNER), &arguments))
-}
-
-/// A server that ends with its owner.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

@@ -13,6 +13,7 @@ mod postgres;
 mod process;
 mod python;
 mod sim;
+mod streams_conformance;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -64,6 +65,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Asks an endpoint, DynamoDB Local or a Headwater of its own what it does with each case of DynamoDB Streams.
+    StreamsConformance(streams_conformance::Options),
     /// Checks the house rules: dependency edges, licences, sources, dead files, limits, links.
     Tidy,
 }
@@ -80,6 +83,7 @@ fn main() -> anyhow::Result<()> {
         Command::Guard => bench::guard(&root),
         Command::Postgres => postgres::run(&root),
         Command::Sim { arguments } => sim::run(&root, &arguments),
+        Command::StreamsConformance(options) => streams_conformance::run(&root, &options),
         Command::Tidy => tidy::run(&root),
     }
 }

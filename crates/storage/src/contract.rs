@@ -10,6 +10,7 @@
 //! ```
 //! One batch is one *group*: it takes one position, and readers see all of it or nothing.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -254,6 +255,30 @@ pub struct Stats {
     pub log_bytes_on_disk: u64,
 }
 
+/// Where a copy goes: a folder that is new or empty.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// On the disk that the cell itself is on; in memory, if that is where it is.
+    Same(PathBuf),
+    /// In the machine's file system, wherever the cell is.
+    Disk(PathBuf),
+}
+
+/// What a copy is and took.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Copied {
+    /// It holds every group up to this one and nothing after it.
+    pub position: Position,
+    /// Files that it shares with the original: they never change.
+    pub links: u64,
+    /// Files of its own.
+    pub copies: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Whether files that never change had to be copied too, because the target's file system takes no links from here.
+    pub without_links: bool,
+}
+
 /// An ordered key space and a log with one commit order.
 ///
 /// Dropping the last handle without [`Cell::close`] is a crash as far as the engine is concerned, and safe.
@@ -296,6 +321,22 @@ pub trait Cell: Send + Sync + 'static {
 
     /// Figures.
     fn stats(&self) -> Stats;
+
+    /// Names this store among its copies: drawn when it is made, and again for every copy. Zero where there are none.
+    fn identity(&self) -> u128 {
+        0
+    }
+
+    /// Copies the whole cell, as it is at one position, to a folder that opens as a store of its own; nothing that either
+    /// does from then on is seen by the other.
+    ///
+    /// Errors: `Invalid` when the engine has no copies, or the folder is used; `Full`; the engine's. Nothing is left of a
+    ///         copy that failed.
+    /// Order:  every commit that was answered before the call is in it; it is durable when it is answered. Commits go on
+    ///         meanwhile.
+    fn copy_to(&self, _target: Target) -> BoxFuture<'static, Result<Copied, Error>> {
+        Box::pin(async { Err(Error::new(crate::error::Kind::Invalid, "this engine makes no copies of its store")) })
+    }
 
     /// Waits for what is under way, flushes and releases the files. Later calls answer [`CommitError::Closed`].
     fn close(&self) -> BoxFuture<'static, Result<(), Error>>;

@@ -8,6 +8,7 @@
 //! ```
 
 mod bytes;
+mod copy;
 mod engine;
 mod frame;
 mod front;
@@ -24,6 +25,8 @@ mod store;
 mod upkeep;
 mod view;
 mod writer;
+
+pub use copy::restore;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use headwater_delivery::Settings as JobSettings;
 use headwater_log::Settings;
 use headwater_storage::embedded as storage;
 
-use crate::plan::Mode;
+use crate::plan::{Mode, Plan};
 use crate::run::run;
 
 /// A bug to switch on; the code for it is there only with the feature `planted-bugs`.
@@ -101,8 +101,8 @@ impl Bug {
     }
 }
 
-/// Settings of a node's log. Trimming is left to its own tests: nothing gets old here.
-pub fn log_settings(bug: Option<Bug>, partitions: usize) -> Settings {
+/// Settings of a node's log.
+pub fn log_settings(bug: Option<Bug>, plan: &Plan) -> Settings {
     let planted = match bug {
         Some(Bug::NumberBeforeCommit) => Some(headwater_log::PlantedBug::NumberBeforeCommit),
         Some(Bug::TornTransaction) => Some(headwater_log::PlantedBug::TornTransaction),
@@ -110,7 +110,14 @@ pub fn log_settings(bug: Option<Bug>, partitions: usize) -> Settings {
         Some(Bug::EntryForgotten) => Some(headwater_log::PlantedBug::EntryForgotten),
         Some(_) | None => None,
     };
-    Settings { on_demand_partitions: partitions, planted, ..Settings::default() }
+    Settings {
+        on_demand_partitions: plan.partitions,
+        split_writes_per_second: plan.split_writes,
+        partition_bytes_max: plan.partition_bytes,
+        open_shards_max: 12,
+        planted,
+        ..Settings::default()
+    }
 }
 
 /// Settings of a node's jobs: small steps, so that crashes meet them in the middle.

@@ -38,7 +38,8 @@ use super::writer::Writer;
 use super::{IndexKind, Recovered, Settings};
 use crate::error::{Error, Kind};
 use crate::files::{Files, Lock, write_whole};
-use scan::{Found, copy, find_segments, scan};
+pub(super) use scan::find_segments;
+use scan::{Found, copy, scan};
 
 /// The reserve, where none is set.
 const RESERVE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
@@ -96,7 +97,7 @@ pub(super) fn open(
         last.groups.retain(|(group, _)| group.offset < end.offset);
     }
     found.push(Found { header: header.clone(), path, file, groups: copies.groups });
-    let engine = build(settings, runtime, clock.clone(), lock, &found, copies.end, index, mark)?;
+    let engine = build(settings, runtime, clock.clone(), lock, &found, copies.end, index, mark, store)?;
     engine.load(&at_flush, flushed);
     engine.replay(&found, flushed, &mut recovered)?;
     *engine.front.lock() = Front::new(&header, copies.end, engine.heads.newest(), &engine.settings);
@@ -113,7 +114,7 @@ fn make_folder(files: &dyn Files, folder: &Path) -> Result<(), Error> {
 fn open_index(settings: &Settings) -> Result<Arc<dyn Index>, Error> {
     let folder = settings.directory.join("index");
     if settings.files.volatile() {
-        return Ok(Arc::new(OrderedMap::volatile()));
+        return Ok(Arc::new(OrderedMap::volatile(settings.files.clone(), &folder)?));
     }
     let index: Arc<dyn Index> = match settings.index {
         IndexKind::OrderedMap => Arc::new(OrderedMap::open(settings.files.clone(), &folder)?),
@@ -156,6 +157,7 @@ fn build(
     end: End,
     index: Arc<dyn Index>,
     mark: Millis,
+    store: Store,
 ) -> Result<Arc<Engine>, Error> {
     let newest = found.last().expect("the new segment is there");
     let header = &newest.header;
@@ -211,6 +213,8 @@ fn build(
         counters: Counters::default(),
         lock: Mutex::new(Some(lock)),
         mark_at_open: mark,
+        store,
+        copying: tokio::sync::Mutex::new(()),
         files,
         settings,
     }))

@@ -138,7 +138,11 @@ impl Postgres {
     /// What was counted so far.
     pub fn figures(&self) -> Figures {
         let counters = &self.0.counters;
-        Figures { fenced: counters.fenced.load(Ordering::Relaxed), unknown: counters.unknown.load(Ordering::Relaxed) }
+        Figures {
+            fenced: counters.fenced.load(Ordering::Relaxed),
+            unknown: counters.unknown.load(Ordering::Relaxed),
+            questions: self.0.connections.questions.load(Ordering::Relaxed),
+        }
     }
 
     /// Removes what no snapshot of any node can show, without waiting for the time to do so.

@@ -16,16 +16,16 @@ use crate::error::Error;
 use crate::files::{File, Files, TEMPORARY, read_exactly};
 
 /// A segment as it lies on the disk.
-pub(super) struct Found {
-    pub(super) header: SegmentHeader,
+pub(in crate::embedded) struct Found {
+    pub(in crate::embedded) header: SegmentHeader,
     pub(super) path: PathBuf,
-    pub(super) file: Arc<dyn File>,
+    pub(in crate::embedded) file: Arc<dyn File>,
     /// Whole groups in order; only of segments that are scanned.
     pub(super) groups: Vec<(GroupHeader, u64)>,
 }
 
 /// All segments by id, their headers read and their order checked.
-pub(super) fn find_segments(files: &dyn Files, folder: &Path, store: &Store) -> Result<Vec<Found>, Error> {
+pub(in crate::embedded) fn find_segments(files: &dyn Files, folder: &Path, store: &Store) -> Result<Vec<Found>, Error> {
     let mut ids = Vec::new();
     for name in files.list(folder).map_err(|error| unreadable(folder, error))? {
         let path = folder.join(&name);

@@ -1,0 +1,202 @@
+//! Moving what users of the real service cannot: the clock, shards, retention, iterators, copies of the store.
+//!
+//! The handle is for Rust in the same process; [`http`] serves it on the admin address under `/v1/`, to whoever knows the
+//! token; `headwater ctl` is the command over that. What makes no sense is refused with a reason, and nothing changes.
+
+pub(crate) mod http;
+mod names;
+mod shards;
+mod view;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_log::{Error, Log, sequence};
+use headwater_types::{HashKey, SequenceNumber, TableId};
+
+use crate::fork::{ForkInfo, Forks, SnapshotReport};
+use crate::lifecycle::Addresses;
+
+pub use self::names::Names;
+use self::names::Target;
+pub use self::view::{ClockView, HeatView, Refused, SequenceRange, ShardView, Shards, StreamView};
+
+/// A handle on a running server's clock, shards and copies. Clones share it.
+#[derive(Clone)]
+pub struct Control {
+    log: Arc<Log>,
+    forks: Arc<Forks>,
+}
+
+/// Where a trim ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Before {
+    /// Everything there is.
+    All,
+    /// Records below this number.
+    Number(SequenceNumber),
+}
+
+impl Control {
+    pub(crate) fn new(log: Arc<Log>, forks: Arc<Forks>) -> Self {
+        Self { log, forks }
+    }
+
+    /// Store time and system time.
+    pub fn clock(&self) -> ClockView {
+        self.log.clock_state().into()
+    }
+
+    /// Moves store time ahead, a frozen one too. It never goes back, and the move outlives a restart.
+    ///
+    /// Errors: less than a millisecond, beyond the year 9999.
+    /// Order:  records, shards and streams whose time is over by then are gone when the answer comes. What else waits for
+    ///         a moment (roll-over, expiry of items) has been woken and follows.
+    pub async fn advance(&self, by: Duration) -> Result<ClockView, Refused> {
+        let clock = self.log.advance_clock(by).await?;
+        // The background task trims too, but some moment later: a test would see the one or the other.
+        if let Err(error) = self.log.retain().await {
+            tracing::warn!(%error, "trimming after the clock was moved failed; the background task tries again");
+        }
+        Ok(clock.into())
+    }
+
+    /// Stops store time until it is released, over restarts too.
+    pub async fn freeze(&self) -> Result<ClockView, Refused> {
+        Ok(self.log.freeze_clock().await?.into())
+    }
+
+    /// Lets store time go on, as far ahead of system time as before.
+    pub async fn release(&self) -> Result<ClockView, Refused> {
+        Ok(self.log.release_clock().await?.into())
+    }
+
+    /// Every stream of the server, by ARN.
+    pub fn streams(&self) -> Result<Vec<StreamView>, Refused> {
+        let catalog = self.log.catalog()?;
+        let mut streams: Vec<StreamView> = catalog.all_streams().map(|stream| StreamView::of(stream)).collect();
+        streams.sort_by(|a, b| a.arn.cmp(&b.arn));
+        Ok(streams)
+    }
+
+    /// The shards of a table's newest stream, or of the stream that is named.
+    pub fn shards(&self, names: &Names) -> Result<Shards, Refused> {
+        shards::list(&self.log, &self.target(names)?)
+    }
+
+    /// How hot a table's partitions are, with or without a stream.
+    pub fn heat(&self, names: &Names) -> Result<Vec<HeatView>, Refused> {
+        let table = self.target(names)?.table()?;
+        let partitions = self.log.partitions(table)?;
+        Ok(partitions.iter().map(HeatView::of).collect())
+    }
+
+    /// Splits a partition with its open shard in two: the one of the shard that is named, the one that holds `at`, or the
+    /// hottest. Without `at` it is cut in the middle.
+    ///
+    /// Shape:  the shards, or partitions, that there are afterwards.
+    /// Errors: no such shard, a closed one, a range of a single hash, a cut at the first hash.
+    pub async fn split(&self, names: &Names, at: Option<u128>) -> Result<Vec<HeatView>, Refused> {
+        let target = self.target(names)?;
+        let table = target.table()?;
+        let partitions = self.log.partitions(table)?;
+        let partition = shards::partition(&self.log, &target, &partitions, names.shard.as_deref(), at)?;
+        let (start, end) = partition.hash_range;
+        if start == end {
+            return Err(Refused::invalid("a range of a single hash cannot be split"));
+        }
+        let at = at.unwrap_or(start + (end - start) / 2 + 1);
+        if at == start {
+            return Err(Refused::invalid("a partition cannot be split at its first hash: nothing would lie below it"));
+        }
+        if !self.log.split_partition(table, HashKey(at), partition.id).await? {
+            return Err(Refused::conflict("the partition was split by something else at the same time"));
+        }
+        self.heat(names)
+    }
+
+    /// Replaces an open shard by one child, or all open shards of the stream.
+    ///
+    /// Shape:  how many.
+    /// Errors: no such shard, a closed one, a table without a stream.
+    pub async fn roll_over(&self, names: &Names) -> Result<usize, Refused> {
+        let target = self.target(names)?;
+        let table = target.table()?;
+        let partitions = self.log.partitions(table)?;
+        let wanted = match &names.shard {
+            Some(id) => vec![shards::partition(&self.log, &target, &partitions, Some(id), None)?],
+            None => partitions.iter().collect(),
+        };
+        let mut rolled = 0;
+        for partition in wanted {
+            let shard = partition.shard.ok_or_else(|| Refused::invalid("the table has no stream: no shard is open"))?;
+            let at = HashKey(partition.hash_range.0);
+            rolled += usize::from(self.log.roll_over_shard(table, at, shard).await?);
+        }
+        Ok(rolled)
+    }
+
+    /// Trims a stream's records, or those of one shard, though they are younger than the retention.
+    ///
+    /// Shape: how many shards lost something.
+    pub async fn trim(&self, names: &Names, before: Before) -> Result<usize, Refused> {
+        let stream = self.target(names)?.stream()?;
+        let shard = names.shard.as_deref().map(|id| shards::by_id(&self.log, stream, id)).transpose()?;
+        let below = match before {
+            Before::All => SequenceNumber(u64::MAX),
+            Before::Number(number) => number,
+        };
+        Ok(self.log.trim(stream, shard, below).await?)
+    }
+
+    /// Lets every shard iterator that was given so far be expired.
+    pub async fn expire_iterators(&self) -> Result<(), Refused> {
+        Ok(self.log.expire_iterators().await?)
+    }
+
+    /// Copies the store to a folder that is new or empty: see [`Forks::snapshot`].
+    pub async fn snapshot(&self, directory: &Path) -> Result<SnapshotReport, Refused> {
+        self.forks.snapshot(directory).await
+    }
+
+    /// Starts another server on a copy of the store: see [`Forks::fork`].
+    pub async fn fork(&self, directory: Option<PathBuf>) -> Result<Addresses, Refused> {
+        self.forks.fork(directory).await
+    }
+
+    /// Starts another server on a copy of a snapshot: see [`Forks::restore`].
+    pub async fn restore(&self, snapshot: PathBuf, directory: Option<PathBuf>) -> Result<Addresses, Refused> {
+        self.forks.restore(snapshot, directory).await
+    }
+
+    /// Forks that run, oldest first.
+    pub async fn forks(&self) -> Vec<ForkInfo> {
+        self.forks.list().await
+    }
+
+    /// Stops a fork, named by where it serves DynamoDB: see [`Forks::end_fork`].
+    pub async fn end_fork(&self, dynamodb: SocketAddr) -> Result<(), Refused> {
+        self.forks.end_fork(dynamodb).await
+    }
+
+    fn target(&self, names: &Names) -> Result<Target, Refused> {
+        names::find(&*self.log.catalog()?, names)
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid(_) | Error::TooLarge { .. } => Self::invalid(error.to_string()),
+            Error::NoTable(TableId(_)) => Self::not_found(error.to_string()),
+            Error::Full | Error::Closed | Error::Storage(_) => Self::unavailable(error.to_string()),
+        }
+    }
+}
+
+/// Reads where a trim ends: a sequence number as clients see it.
+fn number(text: &str) -> Option<SequenceNumber> {
+    sequence::parse(text).ok()
+}
