@@ -125,7 +125,7 @@ impl Trouble {
                 real.crash((runtime.random() % real.len() as u64) as usize).await;
                 self.crashes += 1;
             }
-            7 if self.restarts % 2 == 0 => {
+            7 if self.restarts.is_multiple_of(2) => {
                 real.0.server.kill_and_restart();
                 self.restarts += 1;
             }

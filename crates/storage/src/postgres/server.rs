@@ -171,10 +171,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(mut child) = self.running.lock().take() {
-            if quit(&mut child).and_then(|()| child.wait()).is_err() {
-                let _ = child.kill();
-            }
+        if let Some(mut child) = self.running.lock().take()
+            && quit(&mut child).and_then(|()| child.wait()).is_err()
+        {
+            let _ = child.kill();
         }
         if !std::thread::panicking() {
             let _ = fs::remove_dir_all(&self.data);
