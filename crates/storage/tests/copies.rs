@@ -114,10 +114,10 @@ fn copies_of(seed: u64, totals: &Arc<Mutex<Totals>>) {
     world.run(async move {
         let disk = Faulty::new();
         // Half of them write and flush without a pause: a flush may come between any two steps of a copy.
-        let (rotate_one_in, pause_ms) = if seed % 2 == 0 { (Some(5), 12) } else { (Some(1), 2) };
+        let (rotate_one_in, pause_ms) = if seed.is_multiple_of(2) { (Some(5), 12) } else { (Some(1), 2) };
         let settings = Settings { rotate_one_in, ..on_faulty(&disk, "data") };
         let cell = open(settings, &runtime).await.unwrap();
-        let (steps, drivers) = drive(&cell, &runtime, if seed % 2 == 0 { 30 } else { 120 }, pause_ms);
+        let (steps, drivers) = drive(&cell, &runtime, if seed.is_multiple_of(2) { 30 } else { 120 }, pause_ms);
         let mut made = Vec::new();
         for number in 0..4 {
             runtime.sleep(Duration::from_millis(runtime.random() % 90)).await;
