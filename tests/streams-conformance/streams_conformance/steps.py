@@ -7,6 +7,7 @@ from . import reading
 from .checks import CHECKS
 from .matching import NOTHING, Wrong, difference, expand, pointed, shown
 from .reading import Differs
+from .target import Unreachable
 
 RUN = uuid.uuid4().hex[:8]
 _numbers = itertools.count(1)
@@ -28,14 +29,22 @@ class Context:
             for at, step in enumerate(self.case["steps"], 1):
                 self.step(at, step)
         finally:
-            for name in self.made:
-                self.target.call("DeleteTable", {"TableName": name})
+            for target, name in self.made:
+                self.remove(target, name)
 
-    def create(self, fixture, suffix=""):
+    @staticmethod
+    def remove(target, name):
+        """A table whose stream is just being switched is busy for a moment."""
+        try:
+            target.until(lambda: target.call("DeleteTable", {"TableName": name}).code != "ResourceInUseException", "gone")
+        except Unreachable:
+            print(f"left behind: table {name}")
+
+    def create(self, fixture, suffix="", name=None):
         """Makes a table; saves `table`, `arn`, and of its stream `stream`, `label`, `shard` (the first), `start`."""
-        name = f"streams-conformance-{RUN}-{next(_numbers)}"
+        name = name or f"streams-conformance-{RUN}-{next(_numbers)}"
         self.target.done("CreateTable", {"TableName": name, **self.tables[fixture]})
-        self.made.append(name)
+        self.made.append((self.target, name))
         self.names["table" + suffix] = name
         self.wait_for_table(name)
         described = self.target.done("DescribeTable", {"TableName": name})["Table"]
@@ -159,6 +168,11 @@ def table(context, step):
     context.create(step["table"], step.get("suffix", ""))
 
 
+def again(context, step):
+    """The table of that name once more, after it was dropped."""
+    context.create(step["again"], step.get("suffix", ""), name=context.names["table"])
+
+
 def switch(context, step):
     """The stream on or off, and until that is so; a new stream's names replace the old one's or take a suffix."""
     view, name = step["switch"], context.names["table"]
@@ -203,6 +217,17 @@ def same_item(pattern, record):
 
 def brief(record):
     return f"{record.get('eventName')} {record.get('dynamodb', {}).get('Keys')}"
+
+
+def elsewhere(context, step):
+    """A table of that kind on a second server, and an iterator of its stream; saved under `save`."""
+    other = Context(context.target.second, context.case, context.tables)
+    try:
+        other.create(step["elsewhere"])
+        iterator(other, {"iterator": "TRIM_HORIZON"})
+        context.names[step["save"]] = other.names["iterator"]
+    finally:
+        context.made += other.made
 
 
 def iterator(context, step):
@@ -293,10 +318,11 @@ def control(context, step):
     """What only a target with a control interface can be told."""
     given = context.given(step, "with", {})
     context.seen = None
-    context.target.control.do(step["control"], {"table": context.names.get("table"), **given})
+    for _ in range(step.get("times", 1)):
+        context.target.control.do(step["control"], {"table": context.names.get("table"), **given})
 
 
 STEPS = {
     step.__name__: step
-    for step in (call, put, delete, update, write, batches, wait, table, switch, records, iterator, get, check, shards, compare, listed, control)
+    for step in (call, put, delete, update, write, batches, wait, table, again, switch, records, elsewhere, iterator, get, check, shards, compare, listed, control)
 }
