@@ -21,7 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("delivery", &["types", "storage", "catalog", "log", "table"]),
     ("operations", &["types", "expression", "api", "catalog", "log", "table"]),
     ("wire", &["types", "api"]),
-    ("server", &["types", "api", "storage", "log", "delivery", "operations", "wire"]),
+    ("server", &["types", "api", "storage", "catalog", "log", "delivery", "operations", "wire"]),
 ];
 
 const LICENCES: &[&str] = &[

@@ -27,6 +27,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A partition of a table, as it is now.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PartitionInfo {
+    /// Identity inside the cell; never reused.
+    pub id: u64,
     /// First and last hash key, both included.
     pub hash_range: (u128, u128),
     /// The open shard; none while nothing wants the log.
@@ -65,6 +67,7 @@ impl Log {
         let info = |partition: &Partition| {
             let head = snapshot.head(partition_head(partition.id))?;
             Ok(PartitionInfo {
+                id: partition.id,
                 hash_range: partition.range,
                 shard: partition.shard,
                 items: head.items,
@@ -73,6 +76,18 @@ impl Log {
             })
         };
         lineage::partitions(&*snapshot, table)?.iter().map(info).collect()
+    }
+
+    /// As [`Log::split`], only while it is this partition that holds `at`; false when it is another by now.
+    pub async fn split_partition(&self, table: TableId, at: HashKey, partition: u64) -> Result<bool, Error> {
+        let work = Work::Split { table, at, only: Some(partition) };
+        Ok(self.shared.alone(work).await? == AloneEnd::Done)
+    }
+
+    /// As [`Log::roll_over`], only while this shard is the open one; false when it is closed by now.
+    pub async fn roll_over_shard(&self, table: TableId, at: HashKey, shard: ShardUid) -> Result<bool, Error> {
+        let work = Work::RollOver { table, at, only: Some(shard) };
+        Ok(self.shared.alone(work).await? == AloneEnd::Done)
     }
 
     /// What happened to shards by themselves since this node started.

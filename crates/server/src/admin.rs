@@ -18,6 +18,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
+use crate::control::http::Api;
 use crate::store::OpenStore;
 
 /// What the pages show.
@@ -28,6 +29,8 @@ pub struct State {
     pub log: Arc<Log>,
     pub jobs: Arc<Jobs>,
     pub store: OpenStore,
+    /// None: not served.
+    pub control: Option<Api>,
 }
 
 /// Serves until `stop` ends.
@@ -44,8 +47,8 @@ pub async fn serve(listener: TcpListener, state: State, runtime: Runtime, stop: 
         // The page's task answers and ends by itself; nobody waits for it.
         drop(runtime.spawn(async move {
             let service = service_fn(move |request| {
-                let answer = page(&state, &request);
-                async move { Ok::<_, Infallible>(answer) }
+                let state = state.clone();
+                async move { Ok::<_, Infallible>(page(&state, request).await) }
             });
             let _ =
                 http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
@@ -53,10 +56,13 @@ pub async fn serve(listener: TcpListener, state: State, runtime: Runtime, stop: 
     }
 }
 
-fn page(state: &State, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    if !is_local(request) {
+async fn page(state: &State, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    if !is_local(&request) {
         // A page of some other site must not read metrics through a browser (DNS rebinding included).
         return answer(StatusCode::FORBIDDEN, "foreign Host or Origin\n".to_owned());
+    }
+    if let Some(control) = state.control.as_ref().filter(|_| request.uri().path().starts_with("/v1/")) {
+        return control.answer(request).await;
     }
     if request.method() != Method::GET {
         return answer(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".to_owned());

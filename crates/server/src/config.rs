@@ -15,6 +15,9 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
 /// The account of requests whose access key is not mapped to another.
 pub const DEFAULT_ACCOUNT: &str = "000000000000";
 
+/// A shorter token of the control API could be guessed.
+const TOKEN_MIN: usize = 8;
+
 /// Longest life of a shard: a year, beyond which nothing is kept. Unit: seconds.
 const SHARD_LIFE_MAX: u64 = 365 * 86_400;
 
@@ -78,6 +81,12 @@ pub struct Options {
     /// Allow an address beyond loopback without credentials
     #[arg(long, env = "HEADWATER_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub insecure: Option<bool>,
+    /// Let who knows the token move the clock and the shards, on the admin address; see `headwater ctl --help`
+    #[arg(long, env = "HEADWATER_CONTROL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub control: Option<bool>,
+    /// The token for --control [default: drawn at random and printed]
+    #[arg(long, value_name = "TOKEN", env = "HEADWATER_CONTROL_TOKEN", hide_env_values = true)]
+    pub control_token: Option<String>,
     /// One JSON line per call: `off`, `stderr` or a file [default: off]
     #[arg(long, value_name = "off|stderr|FILE", env = "HEADWATER_AUDIT")]
     pub audit: Option<String>,
@@ -109,6 +118,8 @@ impl Options {
             memory: self.memory.or(below.memory),
             credentials: self.credentials.or(below.credentials),
             insecure: self.insecure.or(below.insecure),
+            control: self.control.or(below.control),
+            control_token: self.control_token.or(below.control_token),
             audit: self.audit.or(below.audit),
         }
     }
@@ -123,6 +134,27 @@ pub enum Admin {
     NextPort,
     /// Here.
     At(SocketAddr),
+}
+
+/// Whether the control API is served on the admin address, and to whom.
+#[derive(Clone, PartialEq, Eq)]
+pub enum ControlAccess {
+    /// To nobody.
+    Off,
+    /// To who knows a token that is drawn at the start.
+    Drawn,
+    /// To who knows this token.
+    Token(String),
+}
+
+impl std::fmt::Debug for ControlAccess {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Drawn => "a drawn token",
+            Self::Token(_) => "a given token",
+        })
+    }
 }
 
 /// Where audit lines go.
@@ -176,6 +208,8 @@ pub struct Config {
     pub memory_bytes: u64,
     /// File of access keys.
     pub credentials: Option<PathBuf>,
+    /// Whether the control API is served, and to whom.
+    pub control: ControlAccess,
     /// Where audit lines go.
     pub audit: Audit,
 }
@@ -225,6 +259,18 @@ impl Config {
             options.shard_life.is_none_or(|seconds| (1..=SHARD_LIFE_MAX).contains(&seconds)),
             "--shard-life: between 1 and {SHARD_LIFE_MAX} seconds"
         );
+        let control = match (options.control.unwrap_or(false), options.control_token) {
+            (false, _) => ControlAccess::Off,
+            (true, None) => ControlAccess::Drawn,
+            (true, Some(token)) => {
+                ensure!(token.len() >= TOKEN_MIN, "--control-token: at least {TOKEN_MIN} characters");
+                ControlAccess::Token(token)
+            }
+        };
+        ensure!(
+            control == ControlAccess::Off || admin != Admin::Off,
+            "--control is served on the admin address: it does not go with --admin off"
+        );
         let config = Self {
             listen,
             listen_streams: options.listen_streams,
@@ -240,6 +286,7 @@ impl Config {
             accounts,
             memory_bytes: options.memory.unwrap_or_else(quarter_of_memory),
             credentials: options.credentials,
+            control,
             audit,
         };
         config.refuse_open_addresses(options.insecure.unwrap_or(false))?;

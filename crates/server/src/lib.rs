@@ -6,9 +6,12 @@
 
 mod admin;
 mod config;
+mod control;
+pub mod ctl;
 mod lifecycle;
 mod store;
 
-pub use config::{Admin, Audit, Config, Durability, Options, Store};
+pub use config::{Admin, Audit, Config, ControlAccess, Durability, Options, Store};
+pub use control::{Before, ClockView, Control, HeatView, Names, Refused, SequenceRange, ShardView, Shards, StreamView};
 pub use lifecycle::{Addresses, RunningServer, start_in_process};
 pub use store::FileUse;

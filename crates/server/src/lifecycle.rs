@@ -23,7 +23,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::admin;
-use crate::config::{Admin, Audit, Config};
+use crate::config::{Admin, Audit, Config, ControlAccess};
+use crate::control::{self, Control};
 use crate::store::{self, FileUse, OpenStore};
 
 /// How long CREATING and the like are shown: long enough to be seen, short enough for tests. Source: ours.
@@ -57,6 +58,7 @@ pub struct RunningServer {
     jobs: Arc<Jobs>,
     log: Arc<Log>,
     store: OpenStore,
+    control_token: Option<String>,
 }
 
 /// Starts a server on the current tokio runtime.
@@ -103,8 +105,19 @@ async fn start_on(config: Config, store: embedded::Settings) -> Result<RunningSe
     let (stop_admin, admin_stopped) = watch::channel(false);
     let (mut addresses, listeners) = listen(&config, &server, &runtime, &stopped).await?;
     let ready = Arc::new(AtomicBool::new(true));
-    let state =
-        admin::State { ready: ready.clone(), metrics, log: log.clone(), jobs: jobs.clone(), store: store.clone() };
+    let control_token = match &config.control {
+        ControlAccess::Off => None,
+        ControlAccess::Drawn => Some(format!("{:032x}", runtime.random_u128())),
+        ControlAccess::Token(token) => Some(token.clone()),
+    };
+    let state = admin::State {
+        ready: ready.clone(),
+        metrics,
+        log: log.clone(),
+        jobs: jobs.clone(),
+        store: store.clone(),
+        control: control_token.as_deref().map(|token| control::http::Api::new(Control::new(log.clone()), token)),
+    };
     let admin = match admin_address(&config, addresses.dynamodb) {
         None => None,
         Some(address) => {
@@ -114,7 +127,20 @@ async fn start_on(config: Config, store: embedded::Settings) -> Result<RunningSe
             Some(done(runtime.spawn(serving)))
         }
     };
-    Ok(RunningServer { addresses, clock, ready, stop, stop_admin, listeners, admin, audit, jobs, log, store })
+    Ok(RunningServer {
+        addresses,
+        clock,
+        ready,
+        stop,
+        stop_admin,
+        listeners,
+        admin,
+        audit,
+        jobs,
+        log,
+        store,
+        control_token,
+    })
 }
 
 impl RunningServer {
@@ -123,7 +149,17 @@ impl RunningServer {
         self.addresses
     }
 
-    /// Its clock: a test may move store time.
+    /// Moves its clock and its shards, as the control API does.
+    pub fn control(&self) -> Control {
+        Control::new(self.log.clone())
+    }
+
+    /// The token of the control API, when that is served.
+    pub fn control_token(&self) -> Option<&str> {
+        self.control_token.as_deref()
+    }
+
+    /// Its clock, for reading; [`Control`] moves it.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }

@@ -6,18 +6,27 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
-use headwater_server::{Config, Options, RunningServer, Store, start_in_process};
+use clap::{Parser, Subcommand};
+use headwater_server::ctl::Ctl;
+use headwater_server::{Config, ControlAccess, Options, RunningServer, Store, start_in_process};
 
 /// DynamoDB and DynamoDB Streams on your own machine.
 #[derive(Parser)]
-#[command(name = "headwater", version)]
+#[command(name = "headwater", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// A TOML file of the options below, dashes written as underscores; flags and environment win over it
     #[arg(long, value_name = "FILE", env = "HEADWATER_CONFIG")]
     config: Option<PathBuf>,
     #[command(flatten)]
     options: Options,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Move the clock and the shards of a running server
+    Ctl(Ctl),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +45,12 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let start = Instant::now();
     let arguments = Arguments::parse();
+    if let Some(Command::Ctl(ctl)) = arguments.command {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+        print!("{}", runtime.block_on(ctl.run())?);
+        return Ok(());
+    }
     let file = arguments.config.as_deref().map(Options::from_file).transpose()?.unwrap_or_default();
     let config = Config::check(arguments.options.or(file))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
@@ -77,6 +92,13 @@ fn announce(server: &RunningServer, config: &Config, start: Instant) {
     println!("  firehose   http://{} (no operation of it is in this version)", addresses.firehose);
     if let Some(admin) = addresses.admin {
         println!("  admin      http://{admin}/metrics");
+        match (&config.control, server.control_token()) {
+            (ControlAccess::Drawn, Some(token)) => {
+                println!("  control    headwater ctl --admin http://{admin} --token {token} clock");
+            }
+            (ControlAccess::Token(_), _) => println!("  control    headwater ctl --admin http://{admin} clock"),
+            (ControlAccess::Off | ControlAccess::Drawn, _) => {}
+        }
     }
     println!(
         "  try: AWS_ACCESS_KEY_ID=anyone AWS_SECRET_ACCESS_KEY=anything aws dynamodb list-tables --region eu-west-1 \

@@ -25,6 +25,10 @@ fn help_names_every_flag_and_its_variable() {
         "insecure",
         "audit",
         "config",
+        "control",
+        "control-token",
+        "shard-life",
+        "split-writes-per-second",
     ];
     for flag in flags {
         let variable = format!("HEADWATER_{}", flag.replace('-', "_").to_uppercase());

@@ -1,0 +1,217 @@
+//! The control API over HTTP: JSON under `/v1/` on the admin address, for whoever knows the token.
+//!
+//! | Method and path | Body | Answer |
+//! |---|---|---|
+//! | GET `/v1/clock` | | the clocks |
+//! | POST `/v1/clock/advance` | `{"by": "25h"}` | the clocks |
+//! | POST `/v1/clock/freeze`, `/v1/clock/release` | | the clocks |
+//! | GET `/v1/streams` | | all streams |
+//! | GET `/v1/shards?table=T`, `/v1/heat?table=T` | | shards; partitions |
+//! | POST `/v1/split` | `{"table": T, "shard"?, "at"?}` | partitions |
+//! | POST `/v1/rollover` | `{"table": T, "shard"?}` | `{"rolled_over": n}` |
+//! | POST `/v1/trim` | `{"table": T, "shard"?, "before"?}` | `{"trimmed_shards": n}` |
+//! | POST `/v1/merge` | | refused: DynamoDB streams never merge |
+//! | POST `/v1/expire-iterators` | | `{}` |
+//!
+//! A refusal is `{"error": {"code", "message"}}`. `table` may be a stream's ARN; `account` and `region` tell tables of one
+//! name apart.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use headwater_types::{Millis, SequenceNumber};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Before, Control, Names, Refused, number};
+
+/// Bodies are a few names; more is a mistake. Unit: bytes.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// The control API as it is served.
+#[derive(Clone)]
+pub(crate) struct Api {
+    control: Control,
+    token: std::sync::Arc<str>,
+}
+
+impl Api {
+    pub fn new(control: Control, token: &str) -> Self {
+        Self { control, token: token.into() }
+    }
+
+    /// Answers one request under `/v1/`.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if !self.knows_token(&request) {
+            let reason = "send the token that the server printed at its start: Authorization: Bearer TOKEN";
+            return respond(Err(Refused::new("Unauthorized", reason)));
+        }
+        let (parts, body) = request.into_parts();
+        let Ok(body) = Limited::new(body, BODY_BYTES_MAX).collect().await else {
+            return respond(Err(Refused::invalid(format!("a body has at most {BODY_BYTES_MAX} bytes"))));
+        };
+        let query = parts.uri.query().unwrap_or_default();
+        respond(self.route(&parts.method, parts.uri.path(), query, &body.to_bytes()).await)
+    }
+
+    /// Compares in a time that does not tell how much of the token was right.
+    fn knows_token(&self, request: &Request<Incoming>) -> bool {
+        let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let given = header.strip_prefix("Bearer ").unwrap_or_default().as_bytes();
+        let wanted = self.token.as_bytes();
+        let differs = given.iter().zip(wanted).fold(0, |differs, (a, b)| differs | (a ^ b));
+        given.len() == wanted.len() && differs == 0
+    }
+
+    async fn route(&self, method: &Method, path: &str, query: &str, body: &[u8]) -> Result<Value, Refused> {
+        let control = &self.control;
+        if *method == Method::GET {
+            let members = Members::of_query(query);
+            return match path {
+                "/v1/clock" => members.end(shown(&control.clock())?),
+                "/v1/streams" => members.end(shown(&control.streams()?)?),
+                "/v1/shards" => shown(&control.shards(&members.only_names()?)?),
+                "/v1/heat" => shown(&control.heat(&members.only_names()?)?),
+                _ => Err(unknown(method, path)),
+            };
+        }
+        if *method != Method::POST {
+            return Err(unknown(method, path));
+        }
+        let mut members = Members::of_body(body)?;
+        match path {
+            "/v1/clock/advance" => {
+                let by = members.text("by")?.ok_or_else(|| Refused::invalid("by: how far, as in 25h"))?;
+                members.all_taken()?;
+                shown(&control.advance(duration(&by)?).await?)
+            }
+            "/v1/clock/freeze" => members.all_taken().map(|()| control.freeze())?.await.and_then(|clock| shown(&clock)),
+            "/v1/clock/release" => {
+                members.all_taken().map(|()| control.release())?.await.and_then(|clock| shown(&clock))
+            }
+            "/v1/split" => {
+                let at = members.text("at")?.as_deref().map(hash).transpose()?;
+                shown(&control.split(&members.only_names()?, at).await?)
+            }
+            "/v1/rollover" => Ok(json!({"rolled_over": control.roll_over(&members.only_names()?).await?})),
+            "/v1/trim" => {
+                let before = members.text("before")?.as_deref().map_or(Ok(Before::All), before)?;
+                Ok(json!({"trimmed_shards": control.trim(&members.only_names()?, before).await?}))
+            }
+            "/v1/merge" => Err(Refused::invalid("shards of a DynamoDB stream never merge")),
+            "/v1/expire-iterators" => {
+                members.all_taken()?;
+                control.expire_iterators().await.map(|()| json!({}))
+            }
+            _ => Err(unknown(method, path)),
+        }
+    }
+}
+
+/// Members of a body or of a query; what nobody takes is a mistake of the caller's.
+struct Members(BTreeMap<String, Value>);
+
+impl Members {
+    fn of_body(body: &[u8]) -> Result<Self, Refused> {
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Self(BTreeMap::new()));
+        }
+        let parsed = serde_json::from_slice(body);
+        parsed.map(Self).map_err(|error| Refused::invalid(format!("the body is no JSON object: {error}")))
+    }
+
+    fn of_query(query: &str) -> Self {
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        Self(pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect())
+    }
+
+    fn text(&mut self, name: &str) -> Result<Option<String>, Refused> {
+        match self.0.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(Refused::invalid(format!("{name}: a text is wanted, not {other}"))),
+        }
+    }
+
+    /// What is named, when nothing else is said.
+    fn only_names(mut self) -> Result<Names, Refused> {
+        let table = self.text("table")?.unwrap_or_default();
+        let names =
+            Names { table, shard: self.text("shard")?, account: self.text("account")?, region: self.text("region")? };
+        self.all_taken().map(|()| names)
+    }
+
+    fn all_taken(&self) -> Result<(), Refused> {
+        match self.0.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(Refused::invalid(format!("there is no member {name} here"))),
+        }
+    }
+
+    fn end(self, answer: Value) -> Result<Value, Refused> {
+        self.all_taken().map(|()| answer)
+    }
+}
+
+fn unknown(method: &Method, path: &str) -> Refused {
+    Refused::not_found(format!("there is no {method} {path}"))
+}
+
+fn shown(view: &impl Serialize) -> Result<Value, Refused> {
+    serde_json::to_value(view).map_err(|error| Refused::unavailable(error.to_string()))
+}
+
+/// A time span, as in `25h` or `1h 30m`.
+fn duration(text: &str) -> Result<Duration, Refused> {
+    if text.trim_start().starts_with('-') {
+        return Err(Refused::invalid("store time never goes back"));
+    }
+    let bad = |error| Refused::invalid(format!("by: {error}; wanted is a span as in 25h, 90m, 1h 30m, 500ms"));
+    humantime::parse_duration(text).map_err(bad)
+}
+
+/// A hash: up to 32 hex digits, as the shards' ranges are shown.
+fn hash(text: &str) -> Result<u128, Refused> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let hex = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parsed = if hex { u128::from_str_radix(digits, 16).ok() } else { None };
+    parsed.ok_or_else(|| Refused::invalid(format!("at: {text} is no hash of up to 32 hex digits")))
+}
+
+/// A sequence number, or a moment in store time as RFC 3339 has it.
+fn before(text: &str) -> Result<Before, Refused> {
+    if let Some(number) = number(text) {
+        return Ok(Before::Number(number));
+    }
+    let moment = humantime::parse_rfc3339_weak(text).ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let ms = moment.and_then(|since| i64::try_from(since.as_millis()).ok());
+    let bad =
+        || Refused::invalid(format!("before: {text} is neither a sequence number nor a moment as RFC 3339 has it"));
+    ms.map(|ms| Before::Number(SequenceNumber::floor(Millis(ms)))).ok_or_else(bad)
+}
+
+fn respond(answer: Result<Value, Refused>) -> Response<Full<Bytes>> {
+    let (status, body) = match answer {
+        Ok(body) => (StatusCode::OK, body),
+        Err(refused) => (status(&refused), json!({"error": refused})),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(format!("{body}\n"))));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn status(refused: &Refused) -> StatusCode {
+    match refused.code.as_str() {
+        "Unauthorized" => StatusCode::UNAUTHORIZED,
+        "NotFound" => StatusCode::NOT_FOUND,
+        "Conflict" => StatusCode::CONFLICT,
+        "Unavailable" => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}

@@ -1,0 +1,186 @@
+//! What the control API shows, in its JSON form.
+
+use std::time::{Duration, SystemTime};
+
+use headwater_catalog::{StreamDefinition, StreamState};
+use headwater_log::{PartitionInfo, ShardInfo, sequence};
+use headwater_types::{ClockState, Millis};
+use serde::{Deserialize, Serialize};
+
+/// Store time and system time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ClockView {
+    /// Store time: retention, expiry, iterators, roll-over. RFC 3339.
+    pub store_time: String,
+    /// The same. Unit: ms since the epoch.
+    pub store_ms: i64,
+    /// System time: signatures, HTTP dates, time-outs. RFC 3339.
+    pub system_time: String,
+    /// How far store time was moved ahead. Unit: ms.
+    pub offset_ms: i64,
+    /// Whether store time stands still.
+    pub frozen: bool,
+}
+
+/// A stream.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StreamView {
+    /// Its name for clients.
+    pub arn: String,
+    /// Its table's name; the table may be gone.
+    pub table: String,
+    /// `ENABLED`, `DISABLED` or between.
+    pub state: String,
+}
+
+/// A stream's shards, parents before children.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Shards {
+    /// The stream.
+    pub stream: StreamView,
+    /// By id, which is the order of creation.
+    pub shards: Vec<ShardView>,
+}
+
+/// A shard.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ShardView {
+    /// As DescribeStream shows it.
+    pub id: String,
+    /// A parent that is gone keeps its id here.
+    pub parents: Vec<String>,
+    /// First and last hash, both included: 32 hex digits each.
+    pub hash_range: [String; 2],
+    /// First and, of a closed shard, last number.
+    pub numbers: SequenceRange,
+    /// Store time of opening.
+    pub created: String,
+    /// Store time of closing; none while it is open.
+    pub closed: Option<String>,
+    /// Of an open shard: its partition.
+    pub heat: Option<HeatView>,
+}
+
+/// Numbers of a shard, as clients see them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SequenceRange {
+    /// Not above the first record's.
+    pub start: String,
+    /// Not below the last record's; none while it is open.
+    pub end: Option<String>,
+}
+
+/// A partition: what is written to it, and what it holds.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct HeatView {
+    /// First and last hash, both included: 32 hex digits each.
+    pub hash_range: [String; 2],
+    /// In the last second.
+    pub writes_per_second: f64,
+    /// Estimated after a split.
+    pub items: i64,
+    /// Likewise.
+    pub bytes: i64,
+}
+
+/// Why something was not done.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Refused {
+    /// `Invalid`, `NotFound`, `Conflict`, `Unavailable`; over HTTP also `Unauthorized`.
+    pub code: String,
+    /// For a person.
+    pub message: String,
+}
+
+impl Refused {
+    /// It makes no sense.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new("Invalid", message)
+    }
+
+    /// There is nothing of that name.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new("NotFound", message)
+    }
+
+    /// It would have made sense before.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new("Conflict", message)
+    }
+
+    /// The store does not take it now.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new("Unavailable", message)
+    }
+
+    pub(super) fn new(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), message: message.into() }
+    }
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl From<ClockState> for ClockView {
+    fn from(state: ClockState) -> Self {
+        Self {
+            store_time: time(state.store),
+            store_ms: state.store.0,
+            system_time: time(state.system),
+            offset_ms: state.offset_ms,
+            frozen: state.frozen,
+        }
+    }
+}
+
+impl StreamView {
+    pub(super) fn of(stream: &StreamDefinition) -> Self {
+        let state = match stream.state {
+            StreamState::Enabling => "ENABLING",
+            StreamState::Enabled => "ENABLED",
+            StreamState::Disabling => "DISABLING",
+            StreamState::Disabled => "DISABLED",
+        };
+        Self { arn: stream.arn().to_string(), table: stream.table_name.clone(), state: state.to_owned() }
+    }
+}
+
+impl ShardView {
+    pub(super) fn of(shard: &ShardInfo) -> Self {
+        Self {
+            id: shard.id.clone(),
+            parents: shard.parent_ids.clone(),
+            hash_range: hashes(shard.hash_range),
+            numbers: SequenceRange { start: sequence::render(shard.starting), end: shard.ending.map(sequence::render) },
+            created: time(shard.created),
+            closed: shard.closed.map(time),
+            heat: None,
+        }
+    }
+}
+
+impl HeatView {
+    pub(super) fn of(partition: &PartitionInfo) -> Self {
+        Self {
+            hash_range: hashes(partition.hash_range),
+            writes_per_second: partition.writes_per_second,
+            items: partition.items,
+            bytes: partition.bytes,
+        }
+    }
+}
+
+fn hashes(range: (u128, u128)) -> [String; 2] {
+    [range.0, range.1].map(|hash| format!("{hash:032x}"))
+}
+
+/// A moment as RFC 3339 has it, to the millisecond.
+fn time(at: Millis) -> String {
+    let since = Duration::from_millis(u64::try_from(at.0).unwrap_or_default());
+    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since).to_string()
+}

@@ -1,0 +1,203 @@
+//! `headwater ctl`: the control API from a shell.
+
+mod client;
+mod tree;
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::control::{ClockView, HeatView, Refused, Shards, StreamView};
+
+/// Moves the clock and the shards of a server that was started with --control.
+#[derive(Args, Debug)]
+pub struct Ctl {
+    /// The server's admin address
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "HEADWATER_ADMIN_URL",
+        default_value = "http://127.0.0.1:8001",
+        global = true
+    )]
+    admin: String,
+    /// The token that the server printed
+    #[arg(long, value_name = "TOKEN", env = "HEADWATER_CONTROL_TOKEN", hide_env_values = true, global = true)]
+    token: Option<String>,
+    /// The account of the table, when tables of several bear its name
+    #[arg(long, value_name = "ACCOUNT", global = true)]
+    account: Option<String>,
+    /// The Region of the table, likewise
+    #[arg(long, value_name = "REGION", global = true)]
+    region: Option<String>,
+    /// Print the answer as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Show store time and system time, or move store time
+    Clock {
+        #[command(subcommand)]
+        change: Option<ClockChange>,
+    },
+    /// List all streams
+    Streams,
+    /// Show a table's shards as a tree, parents above their children
+    Shards {
+        /// A table's name, or a stream's ARN
+        table: String,
+    },
+    /// Show how hot a table's partitions are
+    Heat {
+        /// A table's name
+        table: String,
+    },
+    /// Split an open shard in two; without --shard and --at the hottest, in the middle
+    Split {
+        /// A table's name
+        table: String,
+        /// Which shard
+        #[arg(long, value_name = "ID")]
+        shard: Option<String>,
+        /// The first hash of the upper half, up to 32 hex digits
+        #[arg(long, value_name = "HASH")]
+        at: Option<String>,
+    },
+    /// Refused: shards of a DynamoDB stream never merge
+    Merge {
+        /// A table's name
+        table: String,
+    },
+    /// Replace open shards by one child each; without --shard all of the table
+    Rollover {
+        /// A table's name
+        table: String,
+        /// Which shard
+        #[arg(long, value_name = "ID")]
+        shard: Option<String>,
+    },
+    /// Trim records that are younger than the retention; without --before all there are
+    Trim {
+        /// A table's name, or a stream's ARN
+        table: String,
+        /// Which shard
+        #[arg(long, value_name = "ID")]
+        shard: Option<String>,
+        /// A sequence number, or a moment in store time: 2026-01-31T12:00:00Z
+        #[arg(long, value_name = "NUMBER|TIME")]
+        before: Option<String>,
+    },
+    /// Let every shard iterator that was given so far be expired
+    ExpireIterators,
+}
+
+#[derive(Subcommand, Debug)]
+enum ClockChange {
+    /// Move store time ahead, as in 25h or 90m; it never goes back
+    Advance {
+        /// How far
+        #[arg(allow_hyphen_values = true)]
+        by: String,
+    },
+    /// Stop store time until it is released
+    Freeze,
+    /// Let store time go on
+    Release,
+}
+
+/// What is asked of the server.
+enum Ask {
+    Get(&'static str, Vec<(&'static str, String)>),
+    Post(&'static str, Value),
+}
+
+impl Ctl {
+    /// Asks the server and prints its answer.
+    ///
+    /// Errors: the server cannot be reached, or refuses: its reason.
+    pub async fn run(&self) -> Result<String> {
+        let token = self.token.as_deref().unwrap_or_default();
+        let answer = match self.ask() {
+            Ask::Get(path, query) => client::get(&self.admin, token, path, &query).await?,
+            Ask::Post(path, body) => client::post(&self.admin, token, path, &body).await?,
+        };
+        match answer {
+            Ok(answer) if self.json => Ok(format!("{answer:#}\n")),
+            Ok(answer) => self.render(answer),
+            Err(Refused { code, message }) => bail!("{code}: {message}"),
+        }
+    }
+
+    fn ask(&self) -> Ask {
+        match &self.command {
+            Command::Clock { change: None } => Ask::Get("/v1/clock", Vec::new()),
+            Command::Clock { change: Some(ClockChange::Advance { by }) } => {
+                Ask::Post("/v1/clock/advance", json!({"by": by}))
+            }
+            Command::Clock { change: Some(ClockChange::Freeze) } => Ask::Post("/v1/clock/freeze", json!({})),
+            Command::Clock { change: Some(ClockChange::Release) } => Ask::Post("/v1/clock/release", json!({})),
+            Command::Streams => Ask::Get("/v1/streams", Vec::new()),
+            Command::Shards { table } => Ask::Get("/v1/shards", self.query(table)),
+            Command::Heat { table } => Ask::Get("/v1/heat", self.query(table)),
+            Command::Split { table, shard, at } => {
+                Ask::Post("/v1/split", self.body(table, &[("shard", shard), ("at", at)]))
+            }
+            Command::Merge { table } => Ask::Post("/v1/merge", self.body(table, &[])),
+            Command::Rollover { table, shard } => Ask::Post("/v1/rollover", self.body(table, &[("shard", shard)])),
+            Command::Trim { table, shard, before } => {
+                Ask::Post("/v1/trim", self.body(table, &[("shard", shard), ("before", before)]))
+            }
+            Command::ExpireIterators => Ask::Post("/v1/expire-iterators", json!({})),
+        }
+    }
+
+    fn render(&self, answer: Value) -> Result<String> {
+        Ok(match &self.command {
+            Command::Clock { .. } => clock(&serde_json::from_value(answer)?),
+            Command::Streams => {
+                let streams: Vec<StreamView> = serde_json::from_value(answer)?;
+                streams.iter().map(|stream| format!("{}  {}\n", stream.arn, stream.state)).collect()
+            }
+            Command::Shards { .. } => tree::render(&serde_json::from_value::<Shards>(answer)?),
+            Command::Heat { .. } | Command::Split { .. } => partitions(&serde_json::from_value::<Vec<_>>(answer)?),
+            Command::Rollover { .. } => format!("rolled over: {}\n", answer["rolled_over"]),
+            Command::Trim { .. } => format!("shards trimmed: {}\n", answer["trimmed_shards"]),
+            Command::Merge { .. } | Command::ExpireIterators => "done\n".to_owned(),
+        })
+    }
+
+    fn query(&self, table: &str) -> Vec<(&'static str, String)> {
+        let own = [("account", &self.account), ("region", &self.region)];
+        let own = own.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
+        std::iter::once(("table", table.to_owned())).chain(own).collect()
+    }
+
+    fn body(&self, table: &str, more: &[(&'static str, &Option<String>)]) -> Value {
+        let more = more.iter().filter_map(|(name, value)| Some((*name, (*value).clone()?)));
+        let members = self.query(table).into_iter().chain(more);
+        Value::Object(members.map(|(name, value)| (name.to_owned(), Value::String(value))).collect())
+    }
+}
+
+fn clock(view: &ClockView) -> String {
+    let ahead = std::time::Duration::from_millis(u64::try_from(view.offset_ms).unwrap_or_default());
+    let state = if view.frozen { "frozen" } else { "running" };
+    format!(
+        "store time   {} ({state}, moved ahead by {})\nsystem time  {}\n",
+        view.store_time,
+        humantime::format_duration(ahead),
+        view.system_time
+    )
+}
+
+fn partitions(all: &[HeatView]) -> String {
+    let line = |each: &HeatView| {
+        let [start, end] = &each.hash_range;
+        format!("{start}–{end}  {:.1} writes/s  {} items  {} bytes\n", each.writes_per_second, each.items, each.bytes)
+    };
+    all.iter().map(line).collect()
+}

@@ -1,0 +1,286 @@
+//! The control API: in the process, over HTTP, and through `headwater ctl`.
+
+#![allow(clippy::disallowed_methods, reason = "a test over real sockets waits in real time")]
+
+use std::net::SocketAddr;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use headwater_server::{Before, Config, ControlAccess, Names, RunningServer, start_in_process};
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+
+const TOKEN: &str = "a-token-of-the-tests";
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn started() -> RunningServer {
+    let config = Config { control: ControlAccess::Token(TOKEN.to_owned()), ..Config::for_test() };
+    start_in_process(config).await.expect("it starts")
+}
+
+async fn send(to: SocketAddr, request: Request<Full<bytes::Bytes>>) -> (u16, Value) {
+    let stream = tokio::net::TcpStream::connect(to).await.expect("it listens");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("it speaks HTTP");
+    let exchange = async {
+        let answer = sender.send_request(request).await.expect("an answer");
+        let status = answer.status().as_u16();
+        (status, answer.into_body().collect().await.expect("a body").to_bytes())
+    };
+    let (status, body) = tokio::select! {
+        biased;
+        exchanged = exchange => exchanged,
+        _ = connection => panic!("the connection ended"),
+    };
+    (status, serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body))))
+}
+
+/// A signed call, as a client makes it.
+async fn call(server: &RunningServer, target: &str, region: &str, body: &Value) -> (u16, Value) {
+    let scope = format!("k/20260101/{region}/dynamodb/aws4_request");
+    let signature = "a".repeat(64);
+    let request = Request::post("/")
+        .header("host", "localhost")
+        .header("content-type", "application/x-amz-json-1.0")
+        .header("x-amz-target", target)
+        .header("x-amz-date", "20260101T000000Z")
+        .header(
+            "authorization",
+            format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date, Signature={signature}"),
+        )
+        .body(Full::new(body.to_string().into()))
+        .expect("a request");
+    send(server.addresses().dynamodb, request).await
+}
+
+async fn dynamodb(server: &RunningServer, operation: &str, body: Value) -> Value {
+    let (status, answer) = call(server, &format!("DynamoDB_20120810.{operation}"), "eu-west-1", &body).await;
+    assert_eq!(status, 200, "{operation}: {answer}");
+    answer
+}
+
+async fn streams(server: &RunningServer, operation: &str, body: Value) -> (u16, Value) {
+    call(server, &format!("DynamoDBStreams_20120810.{operation}"), "eu-west-1", &body).await
+}
+
+fn definition(name: &str) -> Value {
+    json!({
+        "TableName": name, "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{"AttributeName": "p", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "p", "KeyType": "HASH"}],
+        "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "KEYS_ONLY"},
+    })
+}
+
+/// A table with a stream and ten items; the stream's ARN.
+async fn table(server: &RunningServer) -> String {
+    let made = dynamodb(server, "CreateTable", definition("lab")).await;
+    while dynamodb(server, "DescribeTable", json!({"TableName": "lab"})).await["Table"]["TableStatus"] != "ACTIVE" {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for item in 0..10 {
+        dynamodb(server, "PutItem", json!({"TableName": "lab", "Item": {"p": {"S": format!("{item}")}}})).await;
+    }
+    made["TableDescription"]["LatestStreamArn"].as_str().expect("a stream").to_owned()
+}
+
+async fn iterator(server: &RunningServer, arn: &str, shard: &str) -> Value {
+    let ask = json!({"StreamArn": arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"});
+    let (status, answer) = streams(server, "GetShardIterator", ask).await;
+    assert_eq!(status, 200, "{answer}");
+    answer["ShardIterator"].clone()
+}
+
+async fn records(server: &RunningServer, arn: &str, shard: &str) -> usize {
+    let (_, page) = streams(server, "GetRecords", json!({"ShardIterator": iterator(server, arn, shard).await})).await;
+    page["Records"].as_array().expect("records").len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_the_clock_and_the_retention_are_in_the_tests_hand() {
+    let server = started().await;
+    let control = server.control();
+    let arn = table(&server).await;
+    let lab = Names::table("lab");
+    let list = control.shards(&lab).expect("listed");
+    assert_eq!((list.shards.len(), list.stream.arn.as_str()), (4, arn.as_str()));
+    let first = list.shards[0].id.clone();
+
+    // Split one, roll another over, follow both.
+    assert_eq!(control.split(&lab.clone().with_shard(&first), None).await.expect("split").len(), 5);
+    let second = list.shards[1].id.clone();
+    assert_eq!(control.roll_over(&lab.clone().with_shard(&second)).await.expect("rolled over"), 1);
+    assert_eq!(control.roll_over(&lab).await.expect("rolled over"), 5, "without a shard all of them");
+    let after = control.shards(&Names::table(&arn)).expect("by its ARN too");
+    let children = |id: &str| after.shards.iter().filter(|shard| shard.parents == [id]).count();
+    assert_eq!((children(&first), children(&second), after.shards.len()), (2, 1, 12));
+    let closed = after.shards.iter().filter(|shard| shard.closed.is_some()).count();
+    assert_eq!(closed, 7);
+
+    // Every shard's records, before and after a trim on request.
+    let mut seen = 0;
+    for shard in &after.shards {
+        seen += records(&server, &arn, &shard.id).await;
+    }
+    assert_eq!(seen, 10);
+    let full = after.shards.iter().find(|shard| shard.closed.is_some()).expect("a closed one");
+    let before = control.trim(&lab.clone().with_shard(&full.id), Before::All).await.expect("trimmed");
+    assert_eq!((before, records(&server, &arn, &full.id).await), (1, 0));
+
+    // Iterators end on request, and by store time.
+    let token = iterator(&server, &arn, &full.id).await;
+    control.expire_iterators().await.expect("expired");
+    let (status, expired) = streams(&server, "GetRecords", json!({"ShardIterator": token})).await;
+    let kind = expired["__type"].as_str().unwrap_or_default();
+    assert!(status == 400 && kind.ends_with("#ExpiredIteratorException"), "{expired}");
+    let token = iterator(&server, &arn, &full.id).await;
+    assert!(control.freeze().await.expect("frozen").frozen);
+    let still = control.clock().store_ms;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert_eq!(control.clock().store_ms, still);
+    control.advance(16 * MINUTE).await.expect("moved");
+    let (_, expired) = streams(&server, "GetRecords", json!({"ShardIterator": token})).await;
+    assert!(expired["__type"].as_str().unwrap_or_default().ends_with("#ExpiredIteratorException"), "{expired}");
+    assert!(!control.release().await.expect("released").frozen);
+
+    // A day later the closed ones are gone; the open ones have rolled over once by themselves.
+    control.advance(25 * 60 * MINUTE).await.expect("moved");
+    let mut left = usize::MAX;
+    for _ in 0..100 {
+        left = control.shards(&lab).expect("listed").shards.len();
+        if left == 10 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(left, 10, "five closed by the roll-over, five open");
+    server.stop().await.expect("it stops");
+}
+
+async fn api(server: &RunningServer, method: Method, path: &str, token: &str, body: &str) -> (u16, Value) {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "localhost")
+        .header("authorization", format!("Bearer {token}"))
+        .body(Full::new(body.to_owned().into()))
+        .expect("a request");
+    send(server.addresses().admin.expect("an admin address"), request).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_makes_no_sense_is_refused_with_a_reason_and_changes_nothing() {
+    let server = started().await;
+    let arn = table(&server).await;
+    let control = server.control();
+    let parent = control.shards(&Names::table("lab")).expect("listed").shards[0].clone();
+    control.split(&Names::table("lab").with_shard(&parent.id), None).await.expect("split");
+    // The same name in another Region.
+    let elsewhere = call(&server, "DynamoDB_20120810.CreateTable", "us-east-1", &definition("twice")).await;
+    assert_eq!(elsewhere.0, 200);
+    dynamodb(&server, "CreateTable", definition("twice")).await;
+    let before = (control.shards(&Names::table("lab")).expect("listed").shards.len(), control.clock().offset_ms);
+    let closed = json!({"table": "lab", "shard": parent.id}).to_string();
+    let first_hash = json!({"table": "lab", "at": parent.hash_range[0]}).to_string();
+    let refused = [
+        ("GET", "/v1/nothing", "", 404, "there is no GET /v1/nothing"),
+        ("PUT", "/v1/clock", "", 404, "there is no PUT"),
+        ("GET", "/v1/shards?table=none", "", 404, "no table none"),
+        ("GET", "/v1/shards?table=arn:aws:dynamodb:eu-west-1:000000000000:table/x/stream/y", "", 404, "no stream"),
+        ("GET", "/v1/shards", "", 400, "name a table"),
+        ("GET", "/v1/shards?table=lab&colour=red", "", 400, "no member colour"),
+        ("GET", "/v1/shards?table=twice", "", 400, "several tables are named twice"),
+        ("POST", "/v1/split", "{", 400, "no JSON object"),
+        ("POST", "/v1/split", "[1]", 400, "no JSON object"),
+        ("POST", "/v1/split", r#"{"table": 1}"#, 400, "a text is wanted"),
+        ("POST", "/v1/split", r#"{"table": "lab", "shard": "shardId-1"}"#, 404, "no shard shardId-1"),
+        ("POST", "/v1/split", &closed, 409, "is closed; its children: shardId-"),
+        ("POST", "/v1/split", &first_hash, 400, "first hash"),
+        ("POST", "/v1/split", r#"{"table": "lab", "at": "-1"}"#, 400, "no hash"),
+        ("POST", "/v1/split", r#"{"table": "lab", "at": "fffffffffffffffffffffffffffffffff"}"#, 400, "no hash"),
+        ("POST", "/v1/rollover", &closed, 409, "is closed"),
+        ("POST", "/v1/merge", r#"{"table": "lab"}"#, 400, "never merge"),
+        ("POST", "/v1/trim", r#"{"table": "lab", "before": "yesterday"}"#, 400, "neither a sequence number"),
+        ("POST", "/v1/trim", r#"{"table": "lab", "shard": "shardId-1"}"#, 404, "no shard"),
+        ("POST", "/v1/clock/advance", r#"{"by": "-1h"}"#, 400, "never goes back"),
+        ("POST", "/v1/clock/advance", r#"{"by": "0s"}"#, 400, "at least a millisecond"),
+        ("POST", "/v1/clock/advance", r#"{"by": "9000years"}"#, 400, "year 9999"),
+        ("POST", "/v1/clock/advance", r#"{"by": "soon"}"#, 400, "as in 25h"),
+        ("POST", "/v1/clock/advance", "{}", 400, "how far"),
+        ("POST", "/v1/clock/freeze", r#"{"by": "1h"}"#, 400, "no member by"),
+    ];
+    for (method, path, body, status, reason) in &refused {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let (answered, answer) = api(&server, method, path, TOKEN, body).await;
+        assert_eq!(answered, *status, "{path} {body}: {answer}");
+        let message = answer["error"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains(reason), "{path} {body}: {answer}");
+    }
+    let large = format!(r#"{{"table": "{}"}}"#, "a".repeat(70_000));
+    assert_eq!(api(&server, Method::POST, "/v1/split", TOKEN, &large).await.0, 400);
+    for token in ["", "a-token-of-the-testz", "a-token-of-the-tests-and-more"] {
+        let (status, answer) = api(&server, Method::POST, "/v1/clock/freeze", token, "").await;
+        assert_eq!((status, &answer["error"]["code"]), (401, &json!("Unauthorized")));
+    }
+    let after = (control.shards(&Names::table(&arn)).expect("listed").shards.len(), control.clock().offset_ms);
+    assert_eq!((after, control.clock().frozen), (before, false));
+    println!("{} refusals", refused.len() + 4);
+    server.stop().await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_switch_there_is_no_control_api_and_never_on_the_apis_port() {
+    let server = start_in_process(Config::for_test()).await.expect("it starts");
+    let (status, _) = api(&server, Method::GET, "/v1/clock", "", "").await;
+    assert_eq!(status, 404);
+    let request = Request::post("/v1/clock/freeze").header("host", "localhost").body(Full::default()).expect("one");
+    let (status, answer) = send(server.addresses().dynamodb, request).await;
+    assert!(status != 200 && !server.control().clock().frozen, "{status} {answer}");
+    server.stop().await.expect("it stops");
+}
+
+fn ctl(server: &RunningServer, arguments: &[&str]) -> Output {
+    let admin = format!("http://{}", server.addresses().admin.expect("an admin address"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    command.arg("ctl").args(arguments).env("HEADWATER_ADMIN_URL", admin).env("HEADWATER_CONTROL_TOKEN", TOKEN);
+    command.output().expect("the binary runs")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_shows_what_the_server_answers_and_fails_with_its_reasons() {
+    let server = started().await;
+    let arn = table(&server).await;
+    let text = |arguments: &[&str]| {
+        let output = ctl(&server, arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    assert!(text(&["clock"]).contains("running, moved ahead by 0s"));
+    assert!(text(&["clock", "advance", "90m"]).contains("moved ahead by 1h 30m"));
+    assert!(text(&["clock", "freeze"]).contains("frozen"));
+    assert!(text(&["clock", "release"]).contains("running"));
+    assert_eq!(text(&["streams"]), format!("{arn}  ENABLED\n"));
+    assert!(text(&["shards", "lab"]).starts_with(&format!("{arn}  ENABLED  4 open, 0 closed\nshardId-")));
+    assert_eq!(text(&["split", "lab"]).lines().count(), 5);
+    assert_eq!(text(&["rollover", "lab", "--region", "eu-west-1"]), "rolled over: 5\n");
+    assert!(text(&["shards", "lab"]).contains("\n│  └─ shardId-"));
+    assert_eq!(text(&["heat", "lab", "--json"]).matches("writes_per_second").count(), 5);
+    assert_eq!(text(&["trim", &arn]), "shards trimmed: 11\n");
+    assert_eq!(text(&["expire-iterators"]), "done\n");
+    let refused = [
+        (&["shards", "none"][..], "NotFound: no table none"),
+        (&["clock", "advance", "-1h"], "never goes back"),
+        (&["merge", "lab"], "never merge"),
+        (&["clock", "--token", "wrong"], "Unauthorized"),
+        (&["clock", "--admin", "http://127.0.0.1:1"], "no server answers"),
+    ];
+    for (arguments, reason) in refused {
+        let output = ctl(&server, arguments);
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && complaint.contains(reason), "{arguments:?}: {complaint}");
+        assert_eq!(complaint.lines().count(), 1, "{complaint}");
+    }
+    server.stop().await.expect("it stops");
+}
