@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_log::{Error, Log, sequence};
-use headwater_types::{HashKey, SequenceNumber, TableId};
+use headwater_types::{HashKey, Millis, SequenceNumber, TableId};
 
 use crate::fork::{ForkInfo, Forks, SnapshotReport};
 use crate::lifecycle::Addresses;
@@ -61,6 +61,16 @@ impl Control {
             tracing::warn!(%error, "trimming after the clock was moved failed; the background task tries again");
         }
         Ok(clock.into())
+    }
+
+    /// Moves store time ahead to a moment, as [`Control::advance`] does.
+    ///
+    /// Errors: a moment that store time has passed, or is at; beyond the year 9999.
+    pub async fn advance_to(&self, at: Millis) -> Result<ClockView, Refused> {
+        let now = self.clock();
+        let by = u64::try_from(at.0.saturating_sub(now.store_ms)).ok().filter(|by| *by > 0);
+        let past = || Refused::invalid(format!("store time is {} already, and never goes back", now.store_time));
+        self.advance(Duration::from_millis(by.ok_or_else(past)?)).await
     }
 
     /// Stops store time until it is released, over restarts too.

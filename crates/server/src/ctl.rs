@@ -130,8 +130,11 @@ enum ClockChange {
     /// Move store time ahead, as in 25h or 90m; it never goes back
     Advance {
         /// How far
-        #[arg(allow_hyphen_values = true)]
-        by: String,
+        #[arg(allow_hyphen_values = true, required_unless_present = "to", conflicts_with = "to")]
+        by: Option<String>,
+        /// Until when, in store time: 2030-01-31T12:00:00Z
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
     },
     /// Stop store time until it is released
     Freeze,
@@ -165,8 +168,8 @@ impl Ctl {
     fn ask(&self) -> Ask {
         match &self.command {
             Command::Clock { change: None } => Ask::Get("/v1/clock", Vec::new()),
-            Command::Clock { change: Some(ClockChange::Advance { by }) } => {
-                Ask::Post("/v1/clock/advance", json!({"by": by}))
+            Command::Clock { change: Some(ClockChange::Advance { by, to }) } => {
+                Ask::Post("/v1/clock/advance", json!({"by": by, "to": to}))
             }
             Command::Clock { change: Some(ClockChange::Freeze) } => Ask::Post("/v1/clock/freeze", json!({})),
             Command::Clock { change: Some(ClockChange::Release) } => Ask::Post("/v1/clock/release", json!({})),

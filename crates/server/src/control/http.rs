@@ -3,7 +3,7 @@
 //! | Method and path | Body | Answer |
 //! |---|---|---|
 //! | GET `/v1/clock` | | the clocks |
-//! | POST `/v1/clock/advance` | `{"by": "25h"}` | the clocks |
+//! | POST `/v1/clock/advance` | `{"by": "25h"}` or `{"to": TIME}` | the clocks |
 //! | POST `/v1/clock/freeze`, `/v1/clock/release` | | the clocks |
 //! | GET `/v1/streams` | | all streams |
 //! | GET `/v1/shards?table=T`, `/v1/heat?table=T` | | shards; partitions |
@@ -93,9 +93,18 @@ impl Api {
         let mut members = Members::of_body(body)?;
         match path {
             "/v1/clock/advance" => {
-                let by = members.text("by")?.ok_or_else(|| Refused::invalid("by: how far, as in 25h"))?;
+                let (by, to) = (members.text("by")?, members.text("to")?);
                 members.all_taken()?;
-                shown(&control.advance(duration(&by)?).await?)
+                let clock = match (by, to) {
+                    (Some(by), None) => control.advance(duration(&by)?).await?,
+                    (None, Some(to)) => control.advance_to(moment(&to).ok_or_else(|| no_moment("to", &to))?).await?,
+                    _ => {
+                        return Err(Refused::invalid(
+                            "say how far, as by: 25h, or until when, as to: 2030-01-31T12:00:00Z",
+                        ));
+                    }
+                };
+                shown(&clock)
             }
             "/v1/clock/freeze" => members.all_taken().map(|()| control.freeze())?.await.and_then(|clock| shown(&clock)),
             "/v1/clock/release" => {
@@ -221,11 +230,19 @@ fn before(text: &str) -> Result<Before, Refused> {
     if let Some(number) = number(text) {
         return Ok(Before::Number(number));
     }
-    let moment = humantime::parse_rfc3339_weak(text).ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-    let ms = moment.and_then(|since| i64::try_from(since.as_millis()).ok());
     let bad =
         || Refused::invalid(format!("before: {text} is neither a sequence number nor a moment as RFC 3339 has it"));
-    ms.map(|ms| Before::Number(SequenceNumber::floor(Millis(ms)))).ok_or_else(bad)
+    moment(text).map(|at| Before::Number(SequenceNumber::floor(at))).ok_or_else(bad)
+}
+
+/// A moment as RFC 3339 has it, in UTC.
+fn moment(text: &str) -> Option<Millis> {
+    let since = humantime::parse_rfc3339_weak(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok().map(Millis)
+}
+
+fn no_moment(member: &str, text: &str) -> Refused {
+    Refused::invalid(format!("{member}: {text} is no moment as RFC 3339 has it, as in 2030-01-31T12:00:00Z"))
 }
 
 fn respond(answer: Result<Value, Refused>) -> Response<Full<Bytes>> {
