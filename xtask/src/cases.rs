@@ -1,12 +1,10 @@
 //! `cargo xtask cases`: requests with known answers, against any endpoint.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::process;
+use crate::process::{self, Running};
 
 const RUNNER: &str = "target/debug/headwater-cases";
 
@@ -21,28 +19,24 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     process::run(process::command(root, root.join(RUNNER), &[]).args(arguments))
 }
 
-/// Runs all cases that need nothing but HTTP against a server of its own; the runner is built already.
+/// Opens the control API of the server that is started here, to nobody else: it lives as long as the run.
+const TOKEN: &str = "replayed-cases";
+
+/// A case that moves time by a day looks for its records where it wrote them: shards do not roll over in between.
+const SHARD_LIFE: &str = "31536000";
+
+/// Runs all cases against a server of its own, those that move time and shards too; the runner is built already.
 pub fn of_server(root: &Path, server: &Path) -> Result<()> {
-    let arguments = ["--in-memory", "--listen", "127.0.0.1:0", "--admin", "off"];
-    let mut command = process::command(root, server, &arguments);
-    let mut server = Running(command.stdout(Stdio::piped()).spawn().context("starting the server")?);
-    let output = server.0.stdout.take().context("the server's output")?;
-    let endpoint = BufReader::new(output).lines().map_while(Result::ok).find_map(|line| {
-        let url = line.trim().strip_prefix("dynamodb ")?.trim();
-        Some(url.to_owned())
-    });
-    let endpoint = endpoint.context("the server ends without saying where it listens")?;
-    let arguments = ["--endpoint", &endpoint, "--headwater", "--any-region", "--quiet"];
-    process::run(&mut process::command(root, root.join(RUNNER), &arguments))
-}
-
-/// A server that ends with its owner.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    let arguments = [
+        ["--in-memory", "--control"],
+        ["--listen", "127.0.0.1:0"],
+        ["--admin", "127.0.0.1:0"],
+        ["--shard-life", SHARD_LIFE],
+    ];
+    let mut command = process::command(root, server, arguments.as_flattened());
+    command.env("HEADWATER_CONTROL_TOKEN", TOKEN);
+    let (_server, [endpoint, admin]) = Running::start(&mut command, ["dynamodb ", "admin "])?;
+    let admin = admin.trim_end_matches("/metrics");
+    let arguments = ["--endpoint", &endpoint, "--headwater", "--any-region", "--quiet", "--admin", admin];
+    process::run(process::command(root, root.join(RUNNER), &arguments).env("HEADWATER_CONTROL_TOKEN", TOKEN))
 }

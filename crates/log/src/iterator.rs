@@ -133,7 +133,7 @@ mod tests {
     const PREFIX: &str = "arn:aws:dynamodb:eu-west-1:000000000000:table/t/stream/2015-05-11T21:21:33.291|1|";
 
     fn store(id: u64, key: u8) -> Incarnation {
-        Incarnation { id, seal_key: [key; 32] }
+        Incarnation::new(id, [key; 32], 0)
     }
 
     fn iterator(from: ReadFrom) -> ShardIterator {

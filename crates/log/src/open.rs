@@ -282,29 +282,34 @@ impl Definition for Finish {
     fn answer(&mut self, _catalog: &Catalog) {}
 }
 
-/// Reads the store's identity, or makes it when the store is new.
+/// Reads the store's identity; makes one for a new store and for a copy, before anything of it is served.
 async fn incarnation(cell: &dyn Cell, runtime: &Runtime) -> Result<Incarnation, Error> {
     loop {
         let snapshot = cell.snapshot();
-        if let Some(row) = snapshot.get(&Incarnation::key())? {
-            return Ok(Incarnation::decode(&row)?);
+        let found = snapshot.get(&Incarnation::key())?.map(|row| Incarnation::decode(&row)).transpose()?;
+        let is_new = found.is_none();
+        match found {
+            Some(found) if found.is_of(cell.identity()) => return Ok(found),
+            Some(_) => tracing::info!("the store is a copy: iterators of the original are expired"),
+            None => {
+                debug_assert_eq!(snapshot.head(CATALOG_HEAD)?.version, 0, "a store with definitions has an identity");
+            }
         }
-        debug_assert_eq!(snapshot.head(CATALOG_HEAD)?.version, 0, "a store with definitions has an identity");
         let mut seal_key = [0; 32];
         for part in seal_key.chunks_mut(8) {
             part.copy_from_slice(&runtime.random().to_be_bytes());
         }
-        let made = Incarnation { id: runtime.random(), seal_key };
+        let made = Incarnation::new(runtime.random(), seal_key, cell.identity());
         let change = HeadChange::Move { items: 0, bytes: 0, take: false, above: Vec::new() };
         let write = |key: Bytes, value: Bytes| Write { key, value: Some(value), stamp: None };
-        let plan = Plan {
-            heads: vec![HeadUse { key: IDENTITY_HEAD, expected: 0, change }],
-            writes: vec![
-                write(Incarnation::key(), made.encode()),
-                write(Identities::key(), Identities::default().encode()),
-            ],
-            records: Vec::new(),
-        };
+        let mut writes = vec![write(Incarnation::key(), made.encode())];
+        if is_new {
+            writes.push(write(Identities::key(), Identities::default().encode()));
+        }
+        let expected = snapshot.head(IDENTITY_HEAD)?.version;
+        drop(snapshot);
+        let heads = vec![HeadUse { key: IDENTITY_HEAD, expected, change }];
+        let plan = Plan { heads, writes, records: Vec::new() };
         let id = BatchId(runtime.random_u128());
         // Committed by us or by another node: the row is read at the next turn.
         match cell.commit(Batch { id, plans: vec![plan] }).await {

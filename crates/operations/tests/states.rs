@@ -212,7 +212,7 @@ fn policies_of_streams_that_are_gone_are_forgotten() {
         answer(&target, "UpdateTable", update("StreamSpecification", on)).await;
         put().await;
         assert_eq!(kept(), 2, "a stream that is off is still there");
-        target.advance(25 * 3_600_000).await;
+        target.advance(25 * 3_600_000).await.expect("time moves");
         assert_eq!(refusal(&target, "GetResourcePolicy", first).await.0, "ResourceNotFoundException");
         answer(&target, "DeleteResourcePolicy", put().await).await;
         assert_eq!(kept(), 1);
@@ -318,7 +318,7 @@ fn an_index_in_a_short_state_keeps_its_table_busy() {
         let text = "Index is being updated. Table: case Index: old";
         assert_eq!(refusal(&target, "UpdateTable", alter("old", 5)).await, busy(text));
         answer(&target, "UpdateTable", alter("new", 5)).await;
-        target.advance(1).await;
+        target.advance(1).await.expect("time moves");
         for _ in 0..100 {
             target.pause().await;
         }

@@ -64,6 +64,9 @@ async fn page(state: &State, request: Request<Incoming>) -> Response<Full<Bytes>
     if let Some(control) = state.control.as_ref().filter(|_| request.uri().path().starts_with("/v1/")) {
         return control.answer(request).await;
     }
+    if request.uri().path().starts_with("/v1/") {
+        return answer(StatusCode::NOT_FOUND, "the control API is served with --control\n".to_owned());
+    }
     if request.method() != Method::GET {
         return answer(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".to_owned());
     }

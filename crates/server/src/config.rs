@@ -57,6 +57,9 @@ pub struct Options {
     /// Keep everything in memory and nothing on disk
     #[arg(long, env = "HEADWATER_IN_MEMORY", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub in_memory: Option<bool>,
+    /// Start on a copy of this snapshot, which stays as it is; the data directory must be new or empty
+    #[arg(long, value_name = "DIR", env = "HEADWATER_RESTORE_FROM")]
+    pub restore_from: Option<PathBuf>,
     /// When a write is acknowledged: after it is on disk, or before [default: strict]
     #[arg(long, value_enum, env = "HEADWATER_DURABILITY")]
     pub durability: Option<Durability>,
@@ -110,6 +113,7 @@ impl Options {
             admin: self.admin.or(below.admin),
             data_dir: self.data_dir.or(below.data_dir),
             in_memory: self.in_memory.or(below.in_memory),
+            restore_from: self.restore_from.or(below.restore_from),
             durability: self.durability.or(below.durability),
             split_writes_per_second: self.split_writes_per_second.or(below.split_writes_per_second),
             shard_life: self.shard_life.or(below.shard_life),
@@ -192,6 +196,8 @@ pub struct Config {
     pub admin: Admin,
     /// Where data is kept.
     pub store: Store,
+    /// The snapshot that the store starts as a copy of.
+    pub restore_from: Option<PathBuf>,
     /// When a write is acknowledged.
     pub durability: Durability,
     /// Writes per second above which a partition is split; zero: never.
@@ -278,6 +284,7 @@ impl Config {
             listen_firehose: options.listen_firehose,
             admin,
             store,
+            restore_from: options.restore_from,
             durability: options.durability.unwrap_or_default(),
             split_writes_per_second: options.split_writes_per_second.unwrap_or(limits::PARTITION_WRITE_UNITS as u64),
             shard_life: options.shard_life.unwrap_or(limits::SHARD_LIFE_MS as u64 / 1_000),

@@ -1,4 +1,4 @@
-//! Moving what users of the real service cannot: the clock, shards, retention, iterators.
+//! Moving what users of the real service cannot: the clock, shards, retention, iterators, copies of the store.
 //!
 //! The handle is for Rust in the same process; [`http`] serves it on the admin address under `/v1/`, to whoever knows the
 //! token; `headwater ctl` is the command over that. What makes no sense is refused with a reason, and nothing changes.
@@ -8,20 +8,26 @@ mod names;
 mod shards;
 mod view;
 
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_log::{Error, Log, sequence};
-use headwater_types::{HashKey, SequenceNumber, TableId};
+use headwater_types::{HashKey, Millis, SequenceNumber, TableId};
+
+use crate::fork::{ForkInfo, Forks, SnapshotReport};
+use crate::lifecycle::Addresses;
 
 pub use self::names::Names;
 use self::names::Target;
 pub use self::view::{ClockView, HeatView, Refused, SequenceRange, ShardView, Shards, StreamView};
 
-/// A handle on a running server's clock and shards. Clones share it.
+/// A handle on a running server's clock, shards and copies. Clones share it.
 #[derive(Clone)]
 pub struct Control {
     log: Arc<Log>,
+    forks: Arc<Forks>,
 }
 
 /// Where a trim ends.
@@ -34,8 +40,8 @@ pub enum Before {
 }
 
 impl Control {
-    pub(crate) fn new(log: Arc<Log>) -> Self {
-        Self { log }
+    pub(crate) fn new(log: Arc<Log>, forks: Arc<Forks>) -> Self {
+        Self { log, forks }
     }
 
     /// Store time and system time.
@@ -46,8 +52,25 @@ impl Control {
     /// Moves store time ahead, a frozen one too. It never goes back, and the move outlives a restart.
     ///
     /// Errors: less than a millisecond, beyond the year 9999.
+    /// Order:  records, shards and streams whose time is over by then are gone when the answer comes. What else waits for
+    ///         a moment (roll-over, expiry of items) has been woken and follows.
     pub async fn advance(&self, by: Duration) -> Result<ClockView, Refused> {
-        Ok(self.log.advance_clock(by).await?.into())
+        let clock = self.log.advance_clock(by).await?;
+        // The background task trims too, but some moment later: a test would see the one or the other.
+        if let Err(error) = self.log.retain().await {
+            tracing::warn!(%error, "trimming after the clock was moved failed; the background task tries again");
+        }
+        Ok(clock.into())
+    }
+
+    /// Moves store time ahead to a moment, as [`Control::advance`] does.
+    ///
+    /// Errors: a moment that store time has passed, or is at; beyond the year 9999.
+    pub async fn advance_to(&self, at: Millis) -> Result<ClockView, Refused> {
+        let now = self.clock();
+        let by = u64::try_from(at.0.saturating_sub(now.store_ms)).ok().filter(|by| *by > 0);
+        let past = || Refused::invalid(format!("store time is {} already, and never goes back", now.store_time));
+        self.advance(Duration::from_millis(by.ok_or_else(past)?)).await
     }
 
     /// Stops store time until it is released, over restarts too.
@@ -141,6 +164,31 @@ impl Control {
     /// Lets every shard iterator that was given so far be expired.
     pub async fn expire_iterators(&self) -> Result<(), Refused> {
         Ok(self.log.expire_iterators().await?)
+    }
+
+    /// Copies the store to a folder that is new or empty: see [`Forks::snapshot`].
+    pub async fn snapshot(&self, directory: &Path) -> Result<SnapshotReport, Refused> {
+        self.forks.snapshot(directory).await
+    }
+
+    /// Starts another server on a copy of the store: see [`Forks::fork`].
+    pub async fn fork(&self, directory: Option<PathBuf>) -> Result<Addresses, Refused> {
+        self.forks.fork(directory).await
+    }
+
+    /// Starts another server on a copy of a snapshot: see [`Forks::restore`].
+    pub async fn restore(&self, snapshot: PathBuf, directory: Option<PathBuf>) -> Result<Addresses, Refused> {
+        self.forks.restore(snapshot, directory).await
+    }
+
+    /// Forks that run, oldest first.
+    pub async fn forks(&self) -> Vec<ForkInfo> {
+        self.forks.list().await
+    }
+
+    /// Stops a fork, named by where it serves DynamoDB: see [`Forks::end_fork`].
+    pub async fn end_fork(&self, dynamodb: SocketAddr) -> Result<(), Refused> {
+        self.forks.end_fork(dynamodb).await
     }
 
     fn target(&self, names: &Names) -> Result<Target, Refused> {

@@ -3,13 +3,17 @@
 mod client;
 mod tree;
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::control::{ClockView, HeatView, Refused, Shards, StreamView};
+use crate::fork::{ForkInfo, SnapshotReport};
+use crate::lifecycle::Addresses;
 
-/// Moves the clock and the shards of a server that was started with --control.
+/// Moves the clock and the shards, and copies the store, of a server that was started with --control.
 #[derive(Args, Debug)]
 pub struct Ctl {
     /// The server's admin address
@@ -93,6 +97,32 @@ enum Command {
     },
     /// Let every shard iterator that was given so far be expired
     ExpireIterators,
+    /// Copy the store to a new or an empty folder of the server's machine
+    Snapshot {
+        /// Where
+        directory: PathBuf,
+    },
+    /// Start another server on a copy of the store, in the same process
+    Fork {
+        /// Where the copy is made and stays; without it, it goes with the fork
+        #[arg(long, value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
+    /// Start another server on a copy of a snapshot, in the same process
+    Restore {
+        /// The snapshot, which stays as it is
+        snapshot: PathBuf,
+        /// Where the copy is made and stays; without it, it goes with the fork
+        #[arg(long, value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
+    /// List the forks that run
+    Forks,
+    /// Stop a fork
+    EndFork {
+        /// Where it serves DynamoDB
+        address: String,
+    },
 }
 
 #[derive(Subcommand, Debug)]
@@ -100,8 +130,11 @@ enum ClockChange {
     /// Move store time ahead, as in 25h or 90m; it never goes back
     Advance {
         /// How far
-        #[arg(allow_hyphen_values = true)]
-        by: String,
+        #[arg(allow_hyphen_values = true, required_unless_present = "to", conflicts_with = "to")]
+        by: Option<String>,
+        /// Until when, in store time: 2030-01-31T12:00:00Z
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
     },
     /// Stop store time until it is released
     Freeze,
@@ -135,8 +168,8 @@ impl Ctl {
     fn ask(&self) -> Ask {
         match &self.command {
             Command::Clock { change: None } => Ask::Get("/v1/clock", Vec::new()),
-            Command::Clock { change: Some(ClockChange::Advance { by }) } => {
-                Ask::Post("/v1/clock/advance", json!({"by": by}))
+            Command::Clock { change: Some(ClockChange::Advance { by, to }) } => {
+                Ask::Post("/v1/clock/advance", json!({"by": by, "to": to}))
             }
             Command::Clock { change: Some(ClockChange::Freeze) } => Ask::Post("/v1/clock/freeze", json!({})),
             Command::Clock { change: Some(ClockChange::Release) } => Ask::Post("/v1/clock/release", json!({})),
@@ -152,6 +185,16 @@ impl Ctl {
                 Ask::Post("/v1/trim", self.body(table, &[("shard", shard), ("before", before)]))
             }
             Command::ExpireIterators => Ask::Post("/v1/expire-iterators", json!({})),
+            Command::Snapshot { directory } => Ask::Post("/v1/snapshot", json!({"directory": absolute(directory)})),
+            Command::Fork { directory } => {
+                Ask::Post("/v1/fork", json!({"directory": directory.as_deref().map(absolute)}))
+            }
+            Command::Restore { snapshot, directory } => {
+                let directory = directory.as_deref().map(absolute);
+                Ask::Post("/v1/restore", json!({"snapshot": absolute(snapshot), "directory": directory}))
+            }
+            Command::Forks => Ask::Get("/v1/forks", Vec::new()),
+            Command::EndFork { address } => Ask::Post("/v1/forks/end", json!({"dynamodb": address})),
         }
     }
 
@@ -166,7 +209,13 @@ impl Ctl {
             Command::Heat { .. } | Command::Split { .. } => partitions(&serde_json::from_value::<Vec<_>>(answer)?),
             Command::Rollover { .. } => format!("rolled over: {}\n", answer["rolled_over"]),
             Command::Trim { .. } => format!("shards trimmed: {}\n", answer["trimmed_shards"]),
-            Command::Merge { .. } | Command::ExpireIterators => "done\n".to_owned(),
+            Command::Merge { .. } | Command::ExpireIterators | Command::EndFork { .. } => "done\n".to_owned(),
+            Command::Snapshot { .. } => snapshot(&serde_json::from_value(answer)?),
+            Command::Fork { .. } | Command::Restore { .. } => addresses(&serde_json::from_value(answer)?),
+            Command::Forks => {
+                let forks: Vec<ForkInfo> = serde_json::from_value(answer)?;
+                forks.iter().map(fork).collect()
+            }
         })
     }
 
@@ -192,6 +241,32 @@ fn clock(view: &ClockView) -> String {
         humantime::format_duration(ahead),
         view.system_time
     )
+}
+
+/// The server may run in another folder than the shell.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn snapshot(report: &SnapshotReport) -> String {
+    let SnapshotReport { directory, position, files_linked, files_copied, bytes_copied, took_us, .. } = report;
+    let why = if report.without_links { ": no links to there" } else { "" };
+    format!(
+        "{}: everything up to commit {position}; {files_linked} files linked, {files_copied} copied ({bytes_copied} \
+         bytes{why}); {:.1} ms\n",
+        directory.display(),
+        *took_us as f64 / 1_000.0
+    )
+}
+
+fn addresses(of: &Addresses) -> String {
+    let admin = of.admin.map_or(String::new(), |admin| format!("admin     http://{admin}\n"));
+    format!("dynamodb  http://{}\nstreams   http://{}\n{admin}", of.dynamodb, of.streams)
+}
+
+fn fork(of: &ForkInfo) -> String {
+    let data = of.data_dir.as_ref().map_or_else(|| "in memory".to_owned(), |data| data.display().to_string());
+    format!("http://{}  {data}\n", of.addresses.dynamodb)
 }
 
 fn partitions(all: &[HeatView]) -> String {

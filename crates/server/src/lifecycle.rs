@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! start: store (recovered) → log → operations → listeners bound → admin → ready
-//! stop:  not ready → listeners end, running requests are answered → audit → log and store → admin
+//! stop:  not ready → forks → listeners end, running requests are answered → audit → log and store → admin
 //! ```
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,19 +20,21 @@ use headwater_storage::embedded;
 use headwater_types::runtime::tokio_runtime;
 use headwater_types::{BoxFuture, Clock, Millis, Runtime};
 use headwater_wire::{Accounts, ApiSet, Credentials, Parts, Server, Services, Sink};
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::admin;
 use crate::config::{Admin, Audit, Config, ControlAccess};
-use crate::control::{self, Control};
+use crate::control::{self, Control, Refused};
+use crate::fork::{Forks, SnapshotReport};
 use crate::store::{self, FileUse, OpenStore};
 
 /// How long CREATING and the like are shown: long enough to be seen, short enough for tests. Source: ours.
 const SHORT_STATES: Duration = Duration::from_millis(50);
 
 /// Where a server listens.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Addresses {
     /// DynamoDB, and every other API without an address of its own.
     pub dynamodb: SocketAddr,
@@ -59,6 +62,7 @@ pub struct RunningServer {
     log: Arc<Log>,
     store: OpenStore,
     control_token: Option<String>,
+    forks: Arc<Forks>,
 }
 
 /// Starts a server on the current tokio runtime.
@@ -67,11 +71,14 @@ pub struct RunningServer {
 ///         credentials cannot be read.
 pub async fn start_in_process(config: Config) -> Result<RunningServer> {
     let settings = store::settings(&config);
+    if let Some(snapshot) = &config.restore_from {
+        store::restore(snapshot, &settings).await?;
+    }
     start_on(config, settings).await
 }
 
 /// Starts over a store of these settings.
-async fn start_on(config: Config, store: embedded::Settings) -> Result<RunningServer> {
+pub(crate) async fn start_on(config: Config, store: embedded::Settings) -> Result<RunningServer> {
     let runtime = tokio_runtime::on(tokio::runtime::Handle::current());
     let clock = Clock::new(runtime.clone(), Millis(0));
     let credentials = credentials(&config)?;
@@ -85,6 +92,14 @@ async fn start_on(config: Config, store: embedded::Settings) -> Result<RunningSe
     let log =
         Log::open(store.cell.clone(), runtime.clone(), clock.clone(), settings).await.context("opening the log")?;
     let jobs = Jobs::start(log.clone(), headwater_delivery::Settings::default());
+    let control_token = match &config.control {
+        ControlAccess::Off => None,
+        ControlAccess::Drawn => Some(format!("{:032x}", runtime.random_u128())),
+        ControlAccess::Token(token) => Some(token.clone()),
+    };
+    // Who knows this server's token controls its forks too.
+    let control = control_token.clone().map_or(ControlAccess::Off, ControlAccess::Token);
+    let forks = Forks::new(Config { control, ..config.clone() }, log.clone(), store.clone());
     let operations = Operations::new(log.clone()).verifying_callers(config.credentials.is_some());
     let services = Services {
         dynamodb: operations.dynamodb(),
@@ -105,18 +120,14 @@ async fn start_on(config: Config, store: embedded::Settings) -> Result<RunningSe
     let (stop_admin, admin_stopped) = watch::channel(false);
     let (mut addresses, listeners) = listen(&config, &server, &runtime, &stopped).await?;
     let ready = Arc::new(AtomicBool::new(true));
-    let control_token = match &config.control {
-        ControlAccess::Off => None,
-        ControlAccess::Drawn => Some(format!("{:032x}", runtime.random_u128())),
-        ControlAccess::Token(token) => Some(token.clone()),
-    };
+    let handle = Control::new(log.clone(), forks.clone());
     let state = admin::State {
         ready: ready.clone(),
         metrics,
         log: log.clone(),
         jobs: jobs.clone(),
         store: store.clone(),
-        control: control_token.as_deref().map(|token| control::http::Api::new(Control::new(log.clone()), token)),
+        control: control_token.as_deref().map(|token| control::http::Api::new(handle, token)),
     };
     let admin = match admin_address(&config, addresses.dynamodb) {
         None => None,
@@ -140,6 +151,7 @@ async fn start_on(config: Config, store: embedded::Settings) -> Result<RunningSe
         log,
         store,
         control_token,
+        forks,
     })
 }
 
@@ -151,7 +163,7 @@ impl RunningServer {
 
     /// Moves its clock and its shards, as the control API does.
     pub fn control(&self) -> Control {
-        Control::new(self.log.clone())
+        Control::new(self.log.clone(), self.forks.clone())
     }
 
     /// The token of the control API, when that is served.
@@ -174,15 +186,36 @@ impl RunningServer {
         self.store.file_use()
     }
 
+    /// Snapshots and forks of its store.
+    pub fn forks(&self) -> &Arc<Forks> {
+        &self.forks
+    }
+
+    /// Copies the store to a folder that is new or empty: see [`Forks::snapshot`].
+    pub async fn snapshot(&self, directory: &Path) -> Result<SnapshotReport, Refused> {
+        self.forks.snapshot(directory).await
+    }
+
+    /// Starts another server on a copy of the store: see [`Forks::fork`].
+    pub async fn fork(&self, directory: Option<PathBuf>) -> Result<Addresses, Refused> {
+        self.forks.fork(directory).await
+    }
+
+    /// Stops a fork: see [`Forks::end_fork`].
+    pub async fn end_fork(&self, dynamodb: SocketAddr) -> Result<(), Refused> {
+        self.forks.end_fork(dynamodb).await
+    }
+
     /// Ends when the store takes no writes any more though nobody has asked for a stop: a sync has failed, and only a new
     /// start finds out what the disk holds.
     pub fn store_failed(&self) -> impl Future<Output = ()> + Send + 'static {
         self.log.ended()
     }
 
-    /// Stops accepting, answers what runs, syncs and releases the store.
+    /// Stops accepting, answers what runs, syncs and releases the store; its forks first.
     pub async fn stop(self) -> Result<()> {
         self.ready.store(false, Ordering::Release);
+        let forks = self.forks.end().await;
         self.stop.send_replace(true);
         for listener in self.listeners {
             listener.await;
@@ -194,7 +227,8 @@ impl RunningServer {
         if let Some(admin) = self.admin {
             admin.await;
         }
-        closed.context("closing the store")
+        closed.context("closing the store")?;
+        forks.context("ending a fork")
     }
 }
 

@@ -1,5 +1,6 @@
 //! Opens the store that the configuration asks for.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use anyhow::{Context, Result};
 use headwater_storage::Cell;
 use headwater_storage::embedded::{self, Recovered, Settings};
 use headwater_storage::files::Files;
+use headwater_types::runtime::tokio_runtime;
 use headwater_types::{Clock, Runtime};
 
 use crate::config::{Config, Durability, Store};
@@ -30,7 +32,9 @@ pub struct FileUse {
 pub(crate) struct OpenStore {
     pub cell: Arc<dyn Cell>,
     pub recovered: Option<String>,
-    files: Arc<dyn Files>,
+    pub files: Arc<dyn Files>,
+    /// Its folder, in memory too.
+    pub directory: PathBuf,
 }
 
 impl OpenStore {
@@ -56,10 +60,10 @@ pub(crate) fn settings(config: &Config) -> Settings {
 
 /// Opens the store and raises `clock` to what an earlier run may have shown.
 pub(crate) async fn open(settings: Settings, runtime: &Runtime, clock: &Clock) -> Result<OpenStore> {
-    let files = settings.files.clone();
+    let (files, directory) = (settings.files.clone(), settings.directory.clone());
     let opening = embedded::open(settings, runtime.clone(), clock.clone());
     let (cell, recovered) = opening.await.context("opening the store")?;
-    Ok(OpenStore { cell, recovered: found(files.volatile(), &recovered), files })
+    Ok(OpenStore { cell, recovered: found(files.volatile(), &recovered), files, directory })
 }
 
 /// What was found at start, for a person.
@@ -71,4 +75,11 @@ fn found(volatile: bool, recovered: &Recovered) -> Option<String> {
         "{} segments, {} bytes; {} groups replayed, {} of them copied and synced again; {} ms",
         recovered.segments, recovered.bytes, recovered.groups_replayed, recovered.groups_copied, recovered.milliseconds
     ))
+}
+
+/// Makes the store's folder a copy of a snapshot, which stays as it is.
+pub(crate) async fn restore(snapshot: &Path, settings: &Settings) -> Result<()> {
+    let runtime = tokio_runtime::on(tokio::runtime::Handle::current());
+    let copied = embedded::restore(snapshot, settings, &runtime).await;
+    copied.with_context(|| format!("--restore-from {}", snapshot.display())).map(drop)
 }

@@ -170,6 +170,11 @@ async fn api(server: &RunningServer, method: Method, path: &str, token: &str, bo
     send(server.addresses().admin.expect("an admin address"), request).await
 }
 
+/// A hash in the other half of all hashes.
+fn flipped(hash: &str) -> String {
+    format!("{:032x}", u128::from_str_radix(hash, 16).expect("hex") ^ (1 << 127))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_makes_no_sense_is_refused_with_a_reason_and_changes_nothing() {
     let server = started().await;
@@ -183,6 +188,9 @@ async fn what_makes_no_sense_is_refused_with_a_reason_and_changes_nothing() {
     dynamodb(&server, "CreateTable", definition("twice")).await;
     let before = (control.shards(&Names::table("lab")).expect("listed").shards.len(), control.clock().offset_ms);
     let closed = json!({"table": "lab", "shard": parent.id}).to_string();
+    let open = control.shards(&Names::table("lab")).expect("listed").shards;
+    let open = open.iter().rfind(|shard| shard.closed.is_none()).expect("an open shard");
+    let elsewhere_hash = json!({"table": "lab", "shard": open.id, "at": flipped(&open.hash_range[0])}).to_string();
     let first_hash = json!({"table": "lab", "at": parent.hash_range[0]}).to_string();
     let refused = [
         ("GET", "/v1/nothing", "", 404, "there is no GET /v1/nothing"),
@@ -209,6 +217,20 @@ async fn what_makes_no_sense_is_refused_with_a_reason_and_changes_nothing() {
         ("POST", "/v1/clock/advance", r#"{"by": "9000years"}"#, 400, "year 9999"),
         ("POST", "/v1/clock/advance", r#"{"by": "soon"}"#, 400, "as in 25h"),
         ("POST", "/v1/clock/advance", "{}", 400, "how far"),
+        ("POST", "/v1/clock/advance", r#"{"by": "1h", "to": "2030-01-31T12:00:00Z"}"#, 400, "how far"),
+        ("POST", "/v1/clock/advance", r#"{"to": "2001-01-31T12:00:00Z"}"#, 400, "already, and never goes back"),
+        ("POST", "/v1/clock/advance", r#"{"to": "1901-01-31T12:00:00Z"}"#, 400, "no moment"),
+        ("POST", "/v1/clock/advance", r#"{"to": "tomorrow"}"#, 400, "no moment"),
+        ("POST", "/v1/clock/advance", r#"{"by": "99999999999999999999999h"}"#, 400, "as in 25h"),
+        ("POST", "/v1/clock/advance", r#"{"by": 3600}"#, 400, "a text is wanted"),
+        ("POST", "/v1/split", &elsewhere_hash, 400, "does not hold that hash"),
+        ("POST", "/v1/split", r#"{"table": "lab", "region": "us-east-1"}"#, 404, "no table lab"),
+        ("POST", "/v1/split", r#"{"table": "lab", "hash": "1"}"#, 400, "no member hash"),
+        ("POST", "/v1/trim", r#"{"table": "lab", "after": "1"}"#, 400, "no member after"),
+        ("POST", "/v1/expire-iterators", r#"{"table": "lab"}"#, 400, "no member table"),
+        ("POST", "/v1/shards", r#"{"table": "lab"}"#, 404, "there is no POST /v1/shards"),
+        ("GET", "/v1/split?table=lab", "", 404, "there is no GET /v1/split"),
+        ("DELETE", "/v1/shards?table=lab", "", 404, "there is no DELETE"),
         ("POST", "/v1/clock/freeze", r#"{"by": "1h"}"#, 400, "no member by"),
     ];
     for (method, path, body, status, reason) in &refused {
@@ -231,9 +253,68 @@ async fn what_makes_no_sense_is_refused_with_a_reason_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_range_of_one_hash_is_not_split_and_a_moment_trims_what_came_before() {
+    let server = started().await;
+    let arn = table(&server).await;
+    let control = server.control();
+    let lab = Names::table("lab");
+    assert_eq!(control.split(&lab, Some(1)).await.expect("split").len(), 5);
+    let refused = control.split(&lab, Some(0)).await.expect_err("a single hash");
+    assert_eq!((refused.code.as_str(), refused.message.contains("single hash")), ("Invalid", true), "{refused}");
+    let shards = control.shards(&lab).expect("listed").shards;
+    let single = shards.iter().find(|shard| shard.hash_range[0] == shard.hash_range[1]).expect("one");
+    let refused = control.split(&lab.clone().with_shard(&single.id), None).await.expect_err("a single hash");
+    assert!(refused.message.contains("single hash"), "{refused}");
+    assert_eq!(control.roll_over(&lab.clone().with_shard(&single.id)).await.expect("it can be rolled over"), 1);
+
+    // A moment between two writes; the clock stands, so that nothing else comes between.
+    control.freeze().await.expect("frozen");
+    let between = control.advance(MINUTE).await.expect("moved").store_time;
+    dynamodb(&server, "PutItem", json!({"TableName": "lab", "Item": {"p": {"S": "after"}}})).await;
+    let body = json!({"table": arn, "before": between}).to_string();
+    let (status, answer) = api(&server, Method::POST, "/v1/trim", TOKEN, &body).await;
+    assert!(status == 200 && answer["trimmed_shards"].as_u64().is_some_and(|shards| shards >= 1), "{answer}");
+    let mut seen = 0;
+    for shard in control.shards(&lab).expect("listed").shards {
+        seen += records(&server, &arn, &shard.id).await;
+    }
+    assert_eq!(seen, 1, "ten came before");
+    let at = control.advance_to(headwater_types::Millis(control.clock().store_ms + 7)).await.expect("moved");
+    assert_eq!(at.offset_ms, 60_007);
+    server.stop().await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_other_sites_are_refused_even_with_the_token() {
+    let server = started().await;
+    let admin = server.addresses().admin.expect("an admin address");
+    let foreign = [
+        ("host", "example.org"),
+        ("host", "localhost.example.org"),
+        ("origin", "http://example.org"),
+        ("origin", "null"),
+    ];
+    for (name, value) in foreign {
+        for path in ["/v1/clock/freeze", "/v1/split", "/metrics"] {
+            let mut request = Request::post(path).header("authorization", format!("Bearer {TOKEN}"));
+            if name != "host" {
+                request = request.header("host", "localhost");
+            }
+            let request = request.header(name, value).body(Full::default()).expect("a request");
+            let (status, answer) = send(admin, request).await;
+            assert_eq!(status, 403, "{name} {value} {path}: {answer}");
+        }
+    }
+    assert!(!server.control().clock().frozen);
+    server.stop().await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_the_switch_there_is_no_control_api_and_never_on_the_apis_port() {
     let server = start_in_process(Config::for_test()).await.expect("it starts");
     let (status, _) = api(&server, Method::GET, "/v1/clock", "", "").await;
+    assert_eq!(status, 404);
+    let (status, _) = api(&server, Method::POST, "/v1/clock/freeze", "", "").await;
     assert_eq!(status, 404);
     let request = Request::post("/v1/clock/freeze").header("host", "localhost").body(Full::default()).expect("one");
     let (status, answer) = send(server.addresses().dynamodb, request).await;
@@ -269,13 +350,28 @@ async fn the_command_shows_what_the_server_answers_and_fails_with_its_reasons() 
     assert_eq!(text(&["heat", "lab", "--json"]).matches("writes_per_second").count(), 5);
     assert_eq!(text(&["trim", &arn]), "shards trimmed: 11\n");
     assert_eq!(text(&["expire-iterators"]), "done\n");
+    let shards = server.control().shards(&Names::table("lab")).expect("listed").shards;
+    let closed = shards.iter().find(|shard| shard.closed.is_some()).expect("a closed one").id.clone();
     let refused = [
         (&["shards", "none"][..], "NotFound: no table none"),
         (&["clock", "advance", "-1h"], "never goes back"),
+        (&["clock", "advance", "--to", "2001-01-01T00:00:00Z"], "never goes back"),
+        (&["clock", "advance", "0s"], "at least a millisecond"),
+        (&["clock", "advance", "9000years"], "year 9999"),
+        (&["split", "none"], "NotFound: no table none"),
+        (&["split", "lab", "--shard", "shardId-1"], "NotFound: the stream has no shard shardId-1"),
+        (&["split", "lab", "--shard", closed.as_str()], "Conflict: shard"),
+        (&["split", "lab", "--at", "0"], "first hash"),
+        (&["split", "lab", "--at", "xyz"], "no hash"),
+        (&["rollover", "lab", "--shard", closed.as_str()], "Conflict: shard"),
+        (&["rollover", "lab", "--account", "1"], "NotFound: no table lab"),
+        (&["trim", "lab", "--before", "yesterday"], "neither a sequence number"),
+        (&["heat", "none"], "NotFound: no table none"),
         (&["merge", "lab"], "never merge"),
         (&["clock", "--token", "wrong"], "Unauthorized"),
         (&["clock", "--admin", "http://127.0.0.1:1"], "no server answers"),
     ];
+    println!("{} refusals", refused.len());
     for (arguments, reason) in refused {
         let output = ctl(&server, arguments);
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -10,6 +10,7 @@
 //! ```
 //! One batch is one *group*: it takes one position, and readers see all of it or nothing.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -72,7 +73,8 @@ pub enum HeadChange {
 /// One change of the ordered key space.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Write {
-    /// The whole key, prefix included.
+    /// The whole key, prefix included. An index entry's has up to some 6 KB: more than the index of a database may take, and
+    /// in order all the same.
     pub key: Bytes,
     /// The value; `None` deletes the key.
     pub value: Option<Bytes>,
@@ -208,9 +210,13 @@ pub type Entries<'a> = Box<dyn Iterator<Item = Result<(Bytes, Bytes), Error>> + 
 
 /// The whole cell at one position. Cheap to take; holding one pins what it needs.
 ///
-/// Order: the same snapshot gives the same answers for as long as it lives, across flush, compaction and trim.
+/// Errors: an engine that reaches for its data over a network answers `Unavailable` when it cannot be reached for longer
+///         than it waits by itself, or when it gave up holding what this snapshot pins; another answer never.
+/// Order: the same snapshot gives the same answers for as long as it lives, across flush, compaction and trim, and on a
+///        cell of several nodes across whatever other nodes do.
 pub trait Snapshot: Send + Sync {
-    /// The position it shows.
+    /// The position it shows. Rises with every group of the cell; nothing else is to be read out of it (which groups lie
+    /// between two positions, or how many), for an engine may commit unrelated heads side by side.
     fn position(&self) -> Position;
     /// A key's value.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error>;
@@ -255,6 +261,30 @@ pub struct Stats {
     pub segments_archived: u64,
 }
 
+/// Where a copy goes: a folder that is new or empty.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// On the disk that the cell itself is on; in memory, if that is where it is.
+    Same(PathBuf),
+    /// In the machine's file system, wherever the cell is.
+    Disk(PathBuf),
+}
+
+/// What a copy is and took.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Copied {
+    /// It holds every group up to this one and nothing after it.
+    pub position: Position,
+    /// Files that it shares with the original: they never change.
+    pub links: u64,
+    /// Files of its own.
+    pub copies: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Whether files that never change had to be copied too, because the target's file system takes no links from here.
+    pub without_links: bool,
+}
+
 /// An ordered key space and a log with one commit order.
 ///
 /// Dropping the last handle without [`Cell::close`] is a crash as far as the engine is concerned, and safe.
@@ -264,21 +294,28 @@ pub trait Cell: Send + Sync + 'static {
     ///
     /// Shape:  batch → one outcome per plan. A plan is fenced when a head it names has another version than expected, or
     ///         when an earlier fenced plan of the batch would have moved one of them.
+    /// Unit:   numbers are in store time: on a cell of several nodes that of one clock, the database's, moved by what the
+    ///         store's clock was moved by, so that nodes whose wall clocks differ do not spread over each other's times.
     /// Errors: [`CommitError`].
     /// Order:  the outcome is given after the group is durable (relaxed: written) and published.
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Vec<Outcome>, CommitError>>;
 
     /// What became of a batch whose outcome was unknown: its outcomes, or `None` when it was not and never will be
-    /// committed.
+    /// committed; a batch handed in afterwards under that id is answered [`CommitError::Unknown`].
+    ///
+    /// Order: the same answer on every node and for as long as anyone may ask: before the asking node's next batch, and at
+    ///        least for a day.
     fn resolve(&self, batch: BatchId) -> BoxFuture<'static, Result<Option<Vec<Outcome>>, Error>>;
 
     /// How many batches may be handed in before the first one's outcome is known. One where other nodes can move heads.
     fn groups_in_flight_max(&self) -> usize;
 
-    /// The newest published state.
+    /// The newest published state. On a cell of several nodes: at least all that any node was answered before the call.
+    ///
+    /// An engine that has to ask for it and gets no answer gives a snapshot whose every read is the error.
     fn snapshot(&self) -> Arc<dyn Snapshot>;
 
-    /// Raised after every group is published.
+    /// Raised after every group is published, and on a cell of several nodes some time after another node's.
     fn published(&self) -> watch::Receiver<Position>;
 
     /// States what is no longer wanted of the log; space is given back when and as the engine can. Snapshots taken
@@ -291,6 +328,22 @@ pub trait Cell: Send + Sync + 'static {
 
     /// Figures.
     fn stats(&self) -> Stats;
+
+    /// Names this store among its copies: drawn when it is made, and again for every copy. Zero where there are none.
+    fn identity(&self) -> u128 {
+        0
+    }
+
+    /// Copies the whole cell, as it is at one position, to a folder that opens as a store of its own; nothing that either
+    /// does from then on is seen by the other.
+    ///
+    /// Errors: `Invalid` when the engine has no copies, or the folder is used; `Full`; the engine's. Nothing is left of a
+    ///         copy that failed.
+    /// Order:  every commit that was answered before the call is in it; it is durable when it is answered. Commits go on
+    ///         meanwhile.
+    fn copy_to(&self, _target: Target) -> BoxFuture<'static, Result<Copied, Error>> {
+        Box::pin(async { Err(Error::new(crate::error::Kind::Invalid, "this engine makes no copies of its store")) })
+    }
 
     /// Waits for what is under way, flushes and releases the files. Later calls answer [`CommitError::Closed`].
     fn close(&self) -> BoxFuture<'static, Result<(), Error>>;

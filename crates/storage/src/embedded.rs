@@ -9,6 +9,7 @@
 
 mod archive;
 mod bytes;
+mod copy;
 mod engine;
 mod frame;
 mod front;
@@ -25,6 +26,8 @@ mod store;
 mod upkeep;
 mod view;
 mod writer;
+
+pub use copy::restore;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -22,6 +22,11 @@ pub trait Files: Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Takes a name away; who has the file open may go on reading.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Gives a file a second name, in any folder. Errors: the name is taken; the disk has no links, or not from here to
+    /// there.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Takes an empty folder away.
+    fn remove_dir(&self, folder: &Path) -> io::Result<()>;
     /// Names in a folder, sorted. Errors: there is no such folder.
     fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
     /// Makes a folder and those above it; an existing one is fine.

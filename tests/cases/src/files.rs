@@ -9,6 +9,9 @@ use serde_json::Value;
 /// What stands in the `source` of a case whose answer no public source was found for.
 pub const UNVERIFIED: &str = "unverified";
 
+/// What a case's clock is moved by when only what goes on is to come to its end.
+pub const A_MOMENT_MS: u64 = 1;
+
 /// One case and where it stands.
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -99,7 +102,8 @@ fn family(file: &Path, all: &mut Vec<Case>) -> Result<(), String> {
 
 /// Whether some step moves time by more than a moment, or shards.
 fn moves_time(case: &Value) -> bool {
-    let moves = |step: &Value| step["advance_ms"].as_u64().is_some_and(|ms| ms > 1) || step.get("control").is_some();
+    let moves =
+        |step: &Value| step["advance_ms"].as_u64().is_some_and(|ms| ms > A_MOMENT_MS) || step.get("control").is_some();
     case["steps"].as_array().into_iter().flatten().any(moves)
 }
 

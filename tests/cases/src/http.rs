@@ -70,7 +70,20 @@ impl Connection {
     ///
     /// Errors: the connection ends before the answer does; it must not be used again.
     pub async fn post(&mut self, headers: &[(String, String)], body: Bytes) -> Result<Answer> {
-        let mut request = Request::post("/");
+        self.send("POST", "/", headers, body).await
+    }
+
+    /// Sends a request and reads the whole answer.
+    ///
+    /// Errors: as [`Connection::post`].
+    pub async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(String, String)],
+        body: Bytes,
+    ) -> Result<Answer> {
+        let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(name, value);
         }

@@ -2,7 +2,8 @@
 //!
 //! A case file is a JSON list of `{name, source, requires?, setup?, steps}`. `source` says where the service's answer is
 //! known from, or `unverified`. `setup` names tables of `fixtures/tables.json`. `requires` says where it makes sense:
-//! `headwater` (a documented difference, or timing of ours), `empty` (no other tables), `control` (moves time or shards).
+//! `headwater` (a documented difference, or timing of ours), `empty` (no other tables), `control` (moves time or shards),
+//! `standstill` (short states last until the case moves time, which no endpoint can promise).
 //! A step may have a `requires` of its own, and is left out elsewhere. It is one of
 //! - `{operation, request, answer | includes | error, save?, unordered?, wait?}`: `answer` is compared whole, `includes`
 //!   member by member, `error` is `{code, message?, contains?, members?}`; `save` keeps parts of the answer by JSON pointer;
@@ -10,8 +11,8 @@
 //!   and any step but a DescribeTable waits until the table that was changed last, other than in its indexes, is ACTIVE
 //!   or gone;
 //! - `{records: […], stream?}`: all records of the table's newest stream, in order per item;
-//! - `{advance_ms}`: store time passes, and changes of indexes and of expiry come to their end (an endpoint does
-//!   only that);
+//! - `{advance_ms}`: store time passes, and changes of indexes and of expiry come to their end (an endpoint without a
+//!   control API does only that). Over HTTP what follows from it comes a moment later: reads after it are repeated;
 //! - `{control: "split" | "roll_over"}`.
 //!
 //! In requests `{"$repeat": [text, n]}`, `{"$list": [n, template with $i]}` and `{"$nest": [n, "L", value]}` stand for
@@ -22,6 +23,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "a client on the real clock")]
 
+#[cfg(feature = "http")]
+pub mod control;
 pub mod expand;
 pub mod files;
 #[cfg(feature = "http")]

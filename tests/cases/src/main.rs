@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use aws_credential_types::Credentials;
 use clap::Parser;
 use futures_util::{StreamExt, stream};
+use headwater_cases::control::ControlPoint;
 use headwater_cases::http::Authority;
 use headwater_cases::remote::{Endpoint, Session, Verdict};
 use headwater_cases::signature::Signer;
@@ -46,6 +47,12 @@ struct Arguments {
     /// The endpoint takes any Region: cases that need an empty account run in Regions of their own
     #[arg(long)]
     any_region: bool,
+    /// Headwater's admin address, started with --control: cases that move time or shards run too, after the others
+    #[arg(long, value_name = "URL", requires_all = ["headwater", "token"])]
+    admin: Option<String>,
+    /// The token of its control API
+    #[arg(long, value_name = "T", env = "HEADWATER_CONTROL_TOKEN", hide_env_values = true)]
+    token: Option<String>,
     /// Cases at a time [default: 8 on this machine, else 2]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -89,11 +96,12 @@ fn run(arguments: &Arguments) -> Result<usize> {
         let session = Session::open(endpoint).await?;
         let session = &session;
         let fixtures = &cases.fixtures;
-        let verdicts = chosen
-            .into_iter()
-            .enumerate()
-            .map(|(number, case)| async move { (case, session.case(number, case, fixtures).await) });
-        let mut verdicts = stream::iter(verdicts).buffered(jobs);
+        // What moves the time of every table runs alone, at the end.
+        let (moving, others): (Vec<_>, Vec<_>) =
+            chosen.into_iter().enumerate().partition(|(_, case)| case.requires.as_deref() == Some("control"));
+        let run = |(number, case)| async move { (case, session.case(number, case, fixtures).await) };
+        let (moving, others) = (moving.into_iter().map(run), others.into_iter().map(run));
+        let mut verdicts = stream::iter(others).buffered(jobs).chain(stream::iter(moving).buffered(1));
         let mut counts = Counts::default();
         while let Some((case, verdict)) = verdicts.next().await {
             counts.take(case, verdict, arguments.quiet);
@@ -106,12 +114,17 @@ fn endpoint(arguments: &Arguments) -> Result<Endpoint> {
     let authority = Authority::of(arguments.endpoint.as_deref().context("--endpoint is missing")?)?;
     let near = authority.is_loopback();
     let (key, secret) = (arguments.access_key.clone(), arguments.secret_key.clone());
+    let control = match (&arguments.admin, &arguments.token) {
+        (Some(admin), Some(token)) => Some(ControlPoint { authority: Authority::of(admin)?, token: token.clone() }),
+        _ => None,
+    };
     let credentials = Credentials::new(key, secret, arguments.session_token.clone(), None, "arguments");
     Ok(Endpoint {
         authority,
         signer: Signer { credentials, region: arguments.region.clone() },
         headwater: arguments.headwater,
         any_region: arguments.any_region,
+        control,
         pause: Duration::from_millis(arguments.pause_ms.unwrap_or(if near { 25 } else { 2_000 })),
     })
 }

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::files::Case;
+use crate::control::ControlPoint;
+use crate::files::{A_MOMENT_MS, Case};
 use crate::http::{Answer, Authority, Connection};
 use crate::signature::Signer;
 use crate::{Names, Run, Target};
@@ -46,6 +47,8 @@ pub struct Endpoint {
     pub headwater: bool,
     /// It takes any Region, each with its own tables.
     pub any_region: bool,
+    /// Its control API, through which cases move time and shards.
+    pub control: Option<ControlPoint>,
     /// Between two looks at a short state.
     pub pause: Duration,
 }
@@ -73,8 +76,11 @@ pub struct Session {
 impl Session {
     /// Creates and deletes a table to see what the endpoint calls account and Region.
     ///
-    /// Errors: it does not answer, or not as DynamoDB does.
+    /// Errors: it does not answer, or not as DynamoDB does; its control API does not, or does not know the token.
     pub async fn open(endpoint: Endpoint) -> Result<Self> {
+        if let Some(control) = &endpoint.control {
+            control.look().await.with_context(|| format!("the control API at {}", control.authority.host))?;
+        }
         let run = format!("{:x}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis());
         let remote = Remote::new(&endpoint);
         let create = json!({
@@ -93,12 +99,15 @@ impl Session {
     }
 
     /// Runs one case in a table of its own; `number` is different for each.
+    ///
+    /// Order: a case that requires `control` runs alone, for it moves the time of every table.
     pub async fn case(&self, number: usize, case: &Case, fixtures: &Value) -> Verdict {
         let mut endpoint = self.endpoint.clone();
         let mut region = self.arn_region.clone();
         match case.requires.as_deref() {
             None => {}
             Some("headwater") if endpoint.headwater => {}
+            Some("control") if endpoint.control.is_some() => {}
             Some("empty") if endpoint.any_region => {
                 let Some(empty) = self.empty_regions.borrow_mut().next() else {
                     return Verdict::Skipped("requires an empty Region, and all are used".to_owned());
@@ -228,18 +237,30 @@ impl Target for Remote<'_> {
     }
 
     fn offers(&self, requirement: &str) -> bool {
-        requirement == "headwater" && self.endpoint.headwater
+        match requirement {
+            "headwater" => self.endpoint.headwater,
+            "control" => self.endpoint.control.is_some(),
+            _ => false,
+        }
     }
 
     async fn pause(&self) {
         tokio::time::sleep(self.endpoint.pause).await;
     }
 
-    async fn advance(&self, _ms: u64) {
-        // Such cases require `control`, which no endpoint has.
+    fn follows_later(&self) -> bool {
+        self.endpoint.control.is_some()
     }
 
-    async fn control(&self, verb: &str, _table: &str) -> Result<(), String> {
-        Err(format!("{verb} cannot be asked of an endpoint"))
+    async fn advance(&self, ms: u64) -> Result<(), String> {
+        // A moment is no move of time but a wait for what goes on, which the runner does.
+        let Some(control) = self.endpoint.control.as_ref().filter(|_| ms > A_MOMENT_MS) else { return Ok(()) };
+        control.advance(ms).await.map_err(|error| format!("{error:#}"))
+    }
+
+    async fn control(&self, verb: &str, table: &str) -> Result<(), String> {
+        let control = self.endpoint.control.as_ref().ok_or("the endpoint has no control API")?;
+        let done = control.change_first_shard(verb, table, &self.endpoint.signer.region).await;
+        done.map_err(|error| format!("{error:#}"))
     }
 }

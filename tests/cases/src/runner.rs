@@ -16,8 +16,12 @@ pub trait Target {
     fn offers(&self, requirement: &str) -> bool;
     /// Waits a moment.
     fn pause(&self) -> impl Future<Output = ()>;
+    /// Whether what follows from moved time comes by itself, a moment later.
+    fn follows_later(&self) -> bool {
+        false
+    }
     /// Moves the store's clock.
-    fn advance(&self, ms: u64) -> impl Future<Output = ()>;
+    fn advance(&self, ms: u64) -> impl Future<Output = Result<(), String>>;
     /// Splits or rolls over the case's table's first shard.
     fn control(&self, verb: &str, table: &str) -> impl Future<Output = Result<(), String>>;
 }
@@ -42,12 +46,14 @@ pub struct Run<'t, T> {
     reindexed: Option<Value>,
     /// The table whose expiry a step switched.
     expiring: Option<Value>,
+    /// A step moved time or shards.
+    moved: bool,
 }
 
 impl<'t, T: Target> Run<'t, T> {
     /// A run that has judged nothing yet.
     pub fn new(target: &'t T, names: Names) -> Self {
-        Self { target, names, judged: BTreeMap::new(), changed: None, reindexed: None, expiring: None }
+        Self { target, names, judged: BTreeMap::new(), changed: None, reindexed: None, expiring: None, moved: false }
     }
 
     /// Runs a case; the error names the step.
@@ -74,7 +80,8 @@ impl<'t, T: Target> Run<'t, T> {
             self.settle().await;
         }
         if let Some(ms) = step["advance_ms"].as_u64() {
-            self.target.advance(ms).await;
+            self.target.advance(ms).await?;
+            self.moved = true;
             self.changed = self.reindexed.take();
             self.settle().await;
             self.settle_expiry().await;
@@ -87,15 +94,10 @@ impl<'t, T: Target> Run<'t, T> {
             return self.records(records, &step["stream"]).await;
         }
         let operation = step["operation"].as_str().ok_or("neither an operation nor a verb")?;
-        let (status, answer) = self.send(operation, &step["request"]).await;
+        let (status, answer) = self.answer(operation, step).await?;
         let judged = step.get("answer").or(step.get("includes")).or(step.get("error")).is_some();
         if judged {
             *self.judged.entry(operation.to_owned()).or_default() += 1;
-        }
-        match step.get("error") {
-            Some(expected) => self.refused(expected, status, &answer)?,
-            None if status != 200 => return Err(format!("{operation} answers {status} {answer}")),
-            None => self.answered(step, &answer)?,
         }
         for (name, pointer) in step["save"].as_object().into_iter().flatten() {
             let pointer = pointer.as_str().unwrap_or_default();
@@ -115,6 +117,27 @@ impl<'t, T: Target> Run<'t, T> {
         match step["wait"].as_str() {
             Some(table) => self.wait(table).await,
             None => Ok(()),
+        }
+    }
+
+    /// Sends a step's request and judges the answer; a read after moved time is repeated while what follows is on its way.
+    async fn answer(&self, operation: &str, step: &Value) -> Result<(u16, Value), String> {
+        let reads = ["BatchGet", "Describe", "Get", "List", "Query", "Scan", "TransactGet"];
+        let patient = self.moved && self.target.follows_later() && reads.iter().any(|read| operation.starts_with(read));
+        let mut pauses = if patient { PAUSES_MAX } else { 0 };
+        loop {
+            let (status, answer) = self.send(operation, &step["request"]).await;
+            let verdict = match step.get("error") {
+                Some(expected) => self.refused(expected, status, &answer),
+                None if status != 200 => Err(format!("{operation} answers {status} {answer}")),
+                None => self.answered(step, &answer),
+            };
+            match verdict {
+                Ok(()) => return Ok((status, answer)),
+                Err(why) if pauses == 0 => return Err(why),
+                Err(_) => pauses -= 1,
+            }
+            self.target.pause().await;
         }
     }
 

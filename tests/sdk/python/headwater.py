@@ -1,5 +1,6 @@
 """Starts and stops a Headwater server for tests, and makes unmodified SDK clients that talk to it."""
 
+import json
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 import boto3
 from botocore.config import Config
@@ -16,6 +18,7 @@ REGION = "eu-west-1"
 # An unmodified SDK needs some credentials; a server without configured ones takes any.
 CREDENTIALS = {"aws_access_key_id": "anyone", "aws_secret_access_key": "anything"}
 READY_WITHIN_S = 60
+CONTROL_TOKEN = "known-to-the-tests-only"
 
 
 def binary():
@@ -56,6 +59,14 @@ class Server:
         self.admin = self._printed("admin")
         # A restart takes the same port, as a restarted service would keep its address.
         self.listen = self.endpoint.removeprefix("http://")
+
+    def control(self, path, body):
+        """A call of the control API; the server was started with `--control --control-token` and CONTROL_TOKEN."""
+        headers = {"Authorization": f"Bearer {CONTROL_TOKEN}"}
+        url = self.admin.removesuffix("/metrics") + path
+        request = urllib.request.Request(url, data=json.dumps(body).encode(), headers=headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read())
 
     def _read(self, stream, ready):
         for line in stream:

@@ -4,14 +4,15 @@ import threading
 
 
 class Reader:
-    """Follows every shard of a stream from TRIM_HORIZON.
+    """Follows every shard of a stream from TRIM_HORIZON, in pages of `limit` records and of `shards_limit` shards.
 
     `records` holds what was read, in an order that keeps each shard's order and parents before children.
     """
 
-    def __init__(self, streams, stream_arn):
+    def __init__(self, streams, stream_arn, limit=1000, shards_limit=100):
         self.streams = streams
         self.stream_arn = stream_arn
+        self.limit, self.shards_limit = limit, shards_limit
         self.positions = {}  # shard id -> last sequence number read, or None
         self.iterators = {}
         self.finished = set()
@@ -20,7 +21,7 @@ class Reader:
     def shards(self):
         shards, start = [], None
         while True:
-            page = {"StreamArn": self.stream_arn}
+            page = {"StreamArn": self.stream_arn, "Limit": self.shards_limit}
             if start:
                 page["ExclusiveStartShardId"] = start
             description = self.streams.describe_stream(**page)["StreamDescription"]
@@ -52,7 +53,7 @@ class Reader:
                 continue
             if shard_id not in self.iterators:
                 self.iterators[shard_id] = self._iterator(shard_id)
-            page = self.streams.get_records(ShardIterator=self.iterators[shard_id])
+            page = self.streams.get_records(ShardIterator=self.iterators[shard_id], Limit=self.limit)
             # Only what came back counts as read: a call that failed is repeated from the same place.
             for record in page["Records"]:
                 self.positions[shard_id] = record["dynamodb"]["SequenceNumber"]
@@ -75,9 +76,9 @@ class Reader:
 class Follower(threading.Thread):
     """A reader that follows while others write, and survives a server that goes away for a moment."""
 
-    def __init__(self, reader, transient):
+    def __init__(self, reader, transient, pause_s=0.0):
         super().__init__(daemon=True)
-        self.reader, self.transient = reader, transient
+        self.reader, self.transient, self.pause_s = reader, transient, pause_s
         self.stopping = threading.Event()
         self.interruptions = 0
         self.failure = None
@@ -86,8 +87,8 @@ class Follower(threading.Thread):
         try:
             while not self.stopping.is_set():
                 try:
-                    if not self.reader.poll():
-                        self.stopping.wait(0.01)
+                    if not self.reader.poll() or self.pause_s:
+                        self.stopping.wait(self.pause_s or 0.01)
                 except self.transient:
                     self.interruptions += 1
                     self.reader.forget_iterators()

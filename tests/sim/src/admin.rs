@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_types::HashKey;
 use serde_json::{Value, json};
 
 use crate::client::Sim;
+use crate::direct::reshape;
 use crate::history::{TableChange, TableEvent, Violation};
 use crate::plan::TablePlan;
 use crate::protocol;
-use crate::server::{Failure, scope};
+use crate::server::Failure;
 
 /// Long enough for whatever a lost request still did: no fault keeps one that long.
 const SETTLED: Duration = Duration::from_secs(5);
@@ -54,27 +54,10 @@ impl Admin {
                 (0..30, Some(_)) => self.change(TableChange::Enable).await,
                 (30..40, Some(_)) => self.change(TableChange::Delete).await,
                 (40..60, Some(_)) => self.reindex().await,
-                (60..85, Some(_)) => self.reshape(true).await,
-                (_, Some(_)) => self.reshape(false).await,
+                (at, Some(_)) => drop(reshape(&self.sim, &self.table.name, at < 85).await),
             }
         }
         self.create().await;
-    }
-
-    /// Splits a partition or rolls its shard over; there is no API for it, and it may be refused.
-    async fn reshape(&self, split: bool) {
-        let server = self.sim.some_server().await;
-        let at = HashKey(u128::from(self.sim.dice().0.random()) << 64 | u128::from(self.sim.dice().0.random()));
-        let (log, name) = (server.log.clone(), self.table.name.clone());
-        // On the node's own runtime: its death ends this too.
-        let done = server.runtime.spawn(async move {
-            let Ok(catalog) = log.catalog() else { return };
-            let Some(id) = catalog.table(&scope(), &name).map(|table| table.id) else { return };
-            // Refused, taken back, without a stream: nothing to note, the table goes on.
-            let _ = if split { log.split(id, at).await } else { log.roll_over(id, at).await };
-        });
-        let end = if done.await.is_ok() { "answered" } else { "lost" };
-        self.sim.history.lock().count(if split { "(split)" } else { "(roll over)" }, end);
     }
 
     /// Makes or removes an index, or switches expiry on or off; what is under way or there already is refused.

@@ -7,13 +7,15 @@ mod shards;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod trimming;
 mod wholes;
 
-use crate::history::{History, Violation};
+use crate::history::{Directed, History, Violation};
 use crate::structures::Compared;
 
 /// Of what clients notice themselves, what must not be even where a crash takes answers back.
-const RELAXED_TOO: [&str; 7] = [
+const RELAXED_TOO: [&str; 8] = [
+    "a run meets enough",
     "every request is answered",
     "no child is shown before its parent's end",
     "AT_SEQUENCE_NUMBER gives that record first",
@@ -50,6 +52,14 @@ pub struct Checked {
     pub compared: Compared,
     /// Items that the service deleted because they had expired.
     pub expired: u64,
+    /// Records that were trimmed in time.
+    pub trimmed: u64,
+    /// What happened to shards and the clock because the run wanted it.
+    pub directed: Directed,
+    /// Shards that were rolled over, by whomever.
+    pub rolled_over: u64,
+    /// Shards that were split, by whomever.
+    pub split: u64,
 }
 
 impl Checked {
@@ -67,12 +77,20 @@ impl Checked {
         self.repeated += other.repeated;
         self.compared.add(other.compared);
         self.expired += other.expired;
+        self.trimmed += other.trimmed;
+        self.directed.splits += other.directed.splits;
+        self.directed.roll_overs += other.directed.roll_overs;
+        self.directed.jumps += other.directed.jumps;
+        self.directed.freezes += other.directed.freezes;
+        self.rolled_over += other.rolled_over;
+        self.split += other.split;
     }
 }
 
 /// Runs every checker.
 pub fn all(history: &History) -> (Checked, Vec<Violation>) {
-    let mut checked = Checked { compared: history.compared, expired: history.expired, ..Checked::default() };
+    let (compared, expired, directed) = (history.compared, history.expired, history.directed);
+    let mut checked = Checked { compared, expired, directed, ..Checked::default() };
     let mut found = history.noticed.clone();
     if history.relaxed {
         found.retain(|violation| RELAXED_TOO.contains(&violation.check));
@@ -82,6 +100,7 @@ pub fn all(history: &History) -> (Checked, Vec<Violation>) {
     }
     ledger::check(history, &mut checked, &mut found);
     shards::check(history, &mut checked, &mut found);
+    trimming::check(history, &mut checked, &mut found);
     changes::check(history, &mut checked, &mut found);
     (checked, found)
 }

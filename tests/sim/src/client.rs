@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::sync::{RwLock, watch};
 
 use crate::cluster::Cluster;
 use crate::history::{End, Event, History, Key, Violation, Whole};
-use crate::plan::{Dice, Plan, TablePlan};
+use crate::plan::{Dice, OPERATIONS_MIN, Plan, TablePlan};
 use crate::protocol;
 use crate::server::{Failure, Server};
 use crate::spec::{Action, Answer, Condition, Item, Operation, Returns};
@@ -23,6 +25,12 @@ pub struct Sim {
     pub plan: Plan,
     /// What everybody saw.
     pub history: Mutex<History>,
+    /// Requests that clients have made.
+    pub progress: watch::Sender<u64>,
+    /// Held for reading while a token is in use, for writing while store time jumps: a token lives ten minutes of it.
+    pub tokens: RwLock<()>,
+    /// The newest store time that any node has shown. Unit: ms.
+    pub store_time: AtomicI64,
 }
 
 /// Longest wait for an answer from a node that lives; no fault keeps one that long.
@@ -32,6 +40,26 @@ impl Sim {
     /// Draws for clients.
     pub fn dice(&self) -> &Dice {
         &self.cluster.dice
+    }
+
+    /// What is shared before anything has happened.
+    pub fn new(cluster: Arc<Cluster>, plan: Plan, history: History) -> Self {
+        Self {
+            cluster,
+            plan,
+            history: Mutex::new(history),
+            progress: watch::Sender::new(0),
+            tokens: RwLock::new(()),
+            store_time: AtomicI64::new(0),
+        }
+    }
+
+    /// The newest store time that any node has shown. Unit: ms.
+    pub fn store_time(&self) -> i64 {
+        for server in self.cluster.up() {
+            self.store_time.fetch_max(server.log.clock().store().0, Ordering::Relaxed);
+        }
+        self.store_time.load(Ordering::Relaxed)
     }
 
     /// The next moment.
@@ -67,6 +95,8 @@ impl Sim {
                 Err(Failure::Lost)
             }
         };
+        // The node may be down before anybody asks for the time.
+        self.store_time.fetch_max(server.log.clock().store().0, Ordering::Relaxed);
         let end = match &reply {
             Ok(_) => "answered",
             Err(Failure::Refused { name, .. }) => name,
@@ -120,7 +150,10 @@ impl Client {
 
     /// Asks all its requests.
     pub async fn run(mut self) {
-        for _ in 0..self.sim.plan.requests {
+        let mut made = 0;
+        // A run of few items needs more requests for as many operations.
+        while made < self.sim.plan.requests || self.sim.history.lock().events.len() < OPERATIONS_MIN as usize {
+            made += 1;
             let pause = self.dice().time(self.sim.plan.pause_max);
             if !pause.is_zero() {
                 self.sim.cluster.control().sleep(pause).await;
@@ -134,6 +167,7 @@ impl Client {
                 84..92 => self.batch_write(table).await,
                 _ => self.batch_get(table).await,
             }
+            self.sim.progress.send_modify(|made| *made += 1);
         }
     }
 
@@ -143,8 +177,8 @@ impl Client {
 
     fn key(&self, table: &TablePlan) -> Key {
         let keys = table.keys();
-        // The first is hot: half of everything meets there.
-        if self.dice().percent(40) { keys[0].clone() } else { self.dice().pick(&keys).clone() }
+        // The first is hot.
+        if self.dice().percent(20) { keys[0].clone() } else { self.dice().pick(&keys).clone() }
     }
 
     fn operation(&self, key: &Key) -> Operation {

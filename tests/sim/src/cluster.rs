@@ -58,6 +58,8 @@ pub struct Cluster {
     opened: AtomicU64,
     /// Raised to restart a slot's node in an orderly way.
     restarts: Vec<watch::Sender<u64>>,
+    /// Raised to kill a slot's node.
+    strikes: Vec<watch::Sender<u64>>,
     faults: Mutex<Faults>,
     /// Handles on the model engine, to end its faults.
     nodes: Mutex<Vec<Arc<Node>>>,
@@ -114,6 +116,7 @@ impl Cluster {
             kills: AtomicU64::new(0),
             opened: AtomicU64::new(0),
             restarts: (0..nodes).map(|_| watch::Sender::new(0)).collect(),
+            strikes: (0..nodes).map(|_| watch::Sender::new(0)).collect(),
             faults: Mutex::new(plan.faults),
             nodes: Mutex::new(Vec::new()),
         })
@@ -152,6 +155,11 @@ impl Cluster {
         }
         self.phase.send_replace(Phase::Calm);
         self.all_up().await;
+    }
+
+    /// Kills some node, at once if it is up and otherwise as soon as it is.
+    pub fn strike(&self) {
+        self.dice.pick(&self.strikes).send_modify(|count| *count += 1);
     }
 
     /// Restarts every node, by the sword or in an orderly way, and waits until they are up again.
@@ -242,7 +250,7 @@ impl Cluster {
         restarts.mark_unchanged();
         let clock = Clock::new(runtime.clone(), Millis::default());
         let Some((cell, stops)) = self.cell(runtime, &clock).await else { return Death::Crashed };
-        let settings = crate::planted::log_settings(self.bug, self.plan.partitions);
+        let settings = crate::planted::log_settings(self.bug, &self.plan);
         let opening = Box::pin(runtime.spawn(Log::open(cell, runtime.clone(), clock, settings)));
         let (log, stops) = match select(opening, stops).await {
             Either::Left((Ok(Ok(log)), stops)) => (log, stops),
@@ -251,7 +259,13 @@ impl Cluster {
         };
         let jobs = Jobs::start(log.clone(), crate::planted::job_settings(self.bug));
         self.slots[slot].send_replace(Some(Arc::new(Server::new(number, runtime.clone(), log.clone()))));
-        let killed = Box::pin(self.killed(&control));
+        let mut strikes = self.strikes[slot].subscribe();
+        let struck = Box::pin(async move {
+            if strikes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        });
+        let killed = Box::pin(async { drop(select(Box::pin(self.killed(&control)), struck).await) });
         let restarted = Box::pin(restarts.changed());
         match select(select(stops, killed), restarted).await {
             Either::Left((Either::Left(_), _)) => Death::Crashed,

@@ -144,6 +144,8 @@ pub struct ShardRead {
     pub records: Vec<Change>,
     /// Whether the end of a closed shard was reached.
     pub finished: bool,
+    /// What comes next was trimmed, or the shard is gone, before the reader came.
+    pub lost: bool,
 }
 
 /// A stream as it was read.
@@ -176,6 +178,8 @@ pub struct LateRead {
     pub answered: u64,
     /// Where to go on; `None` at the end of a closed shard.
     pub next: Option<String>,
+    /// Its iterator was refused: it does not begin again.
+    pub stopped: bool,
     /// Records read so far.
     pub records: Vec<Change>,
 }
@@ -207,10 +211,29 @@ pub struct History {
     pub compared: Compared,
     /// Items that the service deleted because they had expired.
     pub expired: u64,
+    /// What happened to shards and the clock because the run wanted it.
+    pub directed: Directed,
+    /// Streams as somebody who comes in the end finds them, by ARN.
+    pub left: BTreeMap<String, StreamRead>,
+    /// Store time before and after that look. Unit: ms.
+    pub looked: (i64, i64),
     /// What a client noticed itself.
     pub noticed: Vec<Violation>,
     /// Requests by operation and how they ended.
     pub requests: BTreeMap<(&'static str, &'static str), u64>,
+}
+
+/// What happened to shards and the clock because the run wanted it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Directed {
+    /// Splits.
+    pub splits: u64,
+    /// Roll-overs.
+    pub roll_overs: u64,
+    /// Jumps of store time.
+    pub jumps: u64,
+    /// Times that store time stood still.
+    pub freezes: u64,
 }
 
 /// A promise that was broken.

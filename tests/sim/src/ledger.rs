@@ -152,6 +152,7 @@ async fn append(sim: &Arc<Sim>) {
     let actions: Vec<Value> =
         items.iter().map(|name| json!({"Update": with_condition(update(name, id), condition)})).collect();
     let body = json!({"TransactItems": actions, "ClientRequestToken": format!("t{id}")});
+    let _in_use = sim.tokens.read().await;
     let invoked = sim.tick();
     let twin = sim.dice().percent(15).then(|| {
         let (sim, body) = (sim.clone(), body.clone());

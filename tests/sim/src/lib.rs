@@ -16,6 +16,7 @@ pub mod admin;
 pub mod check;
 pub mod client;
 pub mod cluster;
+pub mod direct;
 pub mod embedded;
 pub mod expiry;
 pub mod history;

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use headwater_types::hash::FixedSet;
+
 use crate::spec::{self, Action, Answer, Condition, Item, Operation};
 
 /// One operation as its caller saw it.
@@ -42,7 +44,7 @@ struct Placed {
     candidates: Vec<usize>,
 }
 
-/// Searches, from an absent item on.
+/// Searches, from an absent item on. Order: the calls stand by rising beginning.
 pub fn check(calls: &[Call], steps_max: usize) -> Verdict {
     let mut search = Search::new(calls);
     let mut candidates = search.candidates();
@@ -84,9 +86,20 @@ struct Search<'a> {
     /// Per call that is like an older lost one: that one, which goes first.
     after: Vec<Option<usize>>,
     done: Vec<u64>,
+    /// Stands for the set of calls done: two sets have the same one only by a chance of one in 2^100.
+    done_mark: u128,
+    /// Calls below are done.
+    done_below: usize,
     item: Option<Item>,
     known_left: usize,
-    seen: BTreeSet<(Vec<u64>, Option<Item>)>,
+    seen: FixedSet<(u128, Option<Item>)>,
+}
+
+/// A call's part in the mark of a set.
+fn mark(call: usize) -> u128 {
+    let mixed = (call as u128 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+    let mixed = (mixed ^ (mixed >> 67)).wrapping_mul(0xda94_2042_e4dd_58b5_9fb2_1c65_1e98_df25);
+    mixed ^ (mixed >> 61)
 }
 
 impl<'a> Search<'a> {
@@ -115,7 +128,18 @@ impl<'a> Search<'a> {
                 Some(_) => None,
             })
             .collect();
-        Self { calls, operations, after, done, item: None, known_left, seen: BTreeSet::new() }
+        let (done_mark, done_below) = (0, 0);
+        Self {
+            calls,
+            operations,
+            after,
+            done,
+            done_mark,
+            done_below,
+            item: None,
+            known_left,
+            seen: FixedSet::default(),
+        }
     }
 
     fn is_done(&self, call: usize) -> bool {
@@ -124,10 +148,18 @@ impl<'a> Search<'a> {
 
     /// Calls that began before every open call's end; the one to try first stands last.
     fn candidates(&self) -> Vec<usize> {
-        let open = || (0..self.calls.len()).filter(|call| !self.is_done(*call));
-        let end = open().filter_map(|call| self.calls[call].answered).min().unwrap_or(u64::MAX);
+        let open = || (self.done_below..self.calls.len()).filter(|call| !self.is_done(*call));
+        // By rising beginning: who began after the earliest end so far ends later still.
+        let mut end = u64::MAX;
+        for call in open() {
+            if self.calls[call].invoked >= end {
+                break;
+            }
+            end = end.min(self.calls[call].answered.unwrap_or(u64::MAX));
+        }
         let turn = |call: usize| self.after[call].is_none_or(|first| self.is_done(first));
-        let mut found: Vec<usize> = open().filter(|call| self.calls[*call].invoked < end && turn(*call)).collect();
+        let began = open().take_while(|call| self.calls[*call].invoked < end);
+        let mut found: Vec<usize> = began.filter(|call| turn(*call)).collect();
         // Known answers that end soonest first: an operation nobody knows of is only a way out.
         found.sort_by_key(|call| std::cmp::Reverse((self.calls[*call].answered.unwrap_or(u64::MAX), *call)));
         found
@@ -139,10 +171,13 @@ impl<'a> Search<'a> {
         if self.calls[call].answer.as_ref().is_some_and(|seen| *seen != answer) {
             return None;
         }
-        self.done[call / 64] |= 1 << (call % 64);
-        if !self.seen.insert((self.done.clone(), after.clone())) {
-            self.done[call / 64] &= !(1 << (call % 64));
+        if !self.seen.insert((self.done_mark ^ mark(call), after.clone())) {
             return None;
+        }
+        self.done[call / 64] |= 1 << (call % 64);
+        self.done_mark ^= mark(call);
+        while self.done_below < self.calls.len() && self.is_done(self.done_below) {
+            self.done_below += 1;
         }
         if self.calls[call].answer.is_some() {
             self.known_left -= 1;
@@ -152,6 +187,8 @@ impl<'a> Search<'a> {
 
     fn take_back(&mut self, call: usize, before: Option<Item>) {
         self.done[call / 64] &= !(1 << (call % 64));
+        self.done_mark ^= mark(call);
+        self.done_below = self.done_below.min(call);
         if self.calls[call].answer.is_some() {
             self.known_left += 1;
         }

@@ -7,6 +7,9 @@ use headwater_types::Runtime;
 
 use crate::history::Key;
 
+/// Fewest operations of a run.
+pub const OPERATIONS_MIN: u64 = 2_000;
+
 /// What the nodes stand on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Mode {
@@ -153,6 +156,16 @@ pub struct Plan {
     pub readers: u64,
     /// Most bytes that ride along with a Put.
     pub padding_max: u64,
+    /// Jumps of store time.
+    pub jumps: u64,
+    /// How far each goes.
+    pub jump: (Duration, Duration),
+    /// The jumps go beyond the retention together: records are trimmed while clients and readers are at work.
+    pub aged: bool,
+    /// Writes per second above which a partition splits by itself.
+    pub split_writes: u64,
+    /// Bytes above which a partition splits by itself.
+    pub partition_bytes: i64,
 }
 
 /// Draws numbers from the run's seed.
@@ -194,13 +207,16 @@ impl Plan {
         // Now and then a run takes minutes, so that what happens twice a minute (trimming) happens in it.
         let leisurely = dice.percent(10);
         let pauses = [Duration::ZERO, Duration::from_millis(2), Duration::from_millis(20)];
-        let kills_ms = if leisurely { dice.between(2_000, 20_000) } else { dice.between(20, 400) };
+        let kills_ms = if leisurely { dice.between(10_000, 60_000) } else { dice.between(200, 3_000) };
+        let aged = mode != Mode::Relaxed && dice.percent(30);
+        let hours = |hours: u64| Duration::from_secs(hours * 3_600);
         Self {
             mode,
             tables,
             clients,
-            requests: dice.between(120, 240) / clients,
-            pause_max: if leisurely { Duration::from_secs(5) } else { *dice.pick(&pauses) },
+            // A Scan and a batch count as an operation on each item.
+            requests: dice.between(OPERATIONS_MIN * 2 / 3, OPERATIONS_MIN * 4 / 5) / clients + 1,
+            pause_max: if leisurely { Duration::from_secs(1) } else { *dice.pick(&pauses) },
             hang_up: *dice.pick(&[0, 200, 1_000]),
             faults: faults(mode, dice),
             kill_every: dice.percent(60).then_some(Duration::from_millis(kills_ms)),
@@ -208,6 +224,11 @@ impl Plan {
             skew_max: if dice.percent(50) { Duration::from_secs(3) } else { Duration::ZERO },
             readers: dice.between(1, 2),
             padding_max: *dice.pick(&[40, 1_000, 6_000, 20_000]),
+            jumps: if aged { 4 } else { dice.between(0, 3) },
+            jump: if aged { (hours(9), hours(14)) } else { (Duration::from_secs(1), hours(5)) },
+            aged,
+            split_writes: *dice.pick(&[20, 200, 1_000]),
+            partition_bytes: *dice.pick(&[20_000, 10_000_000_000]),
         }
     }
 }
@@ -220,7 +241,7 @@ fn table(index: u64, dice: &Dice) -> TablePlan {
         name: format!("table-{index}"),
         pk: *dice.pick(&kinds),
         sk,
-        pks: dice.between(1, 5),
+        pks: dice.between(2, 6),
         sks: dice.between(2, 4),
         // The first nearly always has a stream: a run without records shows little of them, but it has its own schedules.
         stream: dice.percent(if index == 0 { 95 } else { 60 }).then(|| *dice.pick(&views)),

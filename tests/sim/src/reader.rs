@@ -23,6 +23,10 @@ pub struct Reader {
     late: BTreeMap<(String, String), LateRead>,
     /// A reader of a calm end takes no holidays and asks until it is answered.
     steady: bool,
+    /// It has read everything in time: what it has not read is still there.
+    keeper: bool,
+    /// Shards that it goes on with at their horizon: where it stood lies behind that, and nothing in between.
+    at_horizon: BTreeSet<(String, String)>,
 }
 
 /// Why a reader leaves a stream for now.
@@ -33,12 +37,33 @@ struct Iterator {
     token: String,
     /// It starts at the last record that was read, which comes again.
     repeats: bool,
+    /// Store time before it was asked for.
+    given: i64,
+}
+
+/// How long an iterator lives. Unit: ms.
+const LIFE_MS: i64 = 15 * 60_000;
+/// How long records and closed shards are kept. Unit: ms.
+pub const KEPT_MS: i64 = 24 * 3_600_000;
+/// How far nodes' clocks, and what was seen of them, may be apart. Unit: ms.
+pub const SLACK_MS: i64 = 5_000;
+
+/// Store time of a sequence number, as it is shown. Unit: ms.
+pub fn shown_at(number: &str) -> i64 {
+    let number = number.get(1..).and_then(|digits| digits.parse::<u64>().ok()).unwrap_or_default();
+    (number >> 16) as i64
 }
 
 impl Reader {
     /// A reader that has read nothing.
     pub fn new(sim: Arc<Sim>, steady: bool) -> Self {
-        Self { sim, streams: BTreeMap::new(), iterators: BTreeMap::new(), late: BTreeMap::new(), steady }
+        let (streams, iterators, late) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { sim, streams, iterators, late, steady, keeper: false, at_horizon: BTreeSet::new() }
+    }
+
+    /// A reader that has read everything before it is trimmed.
+    pub fn keeper(sim: Arc<Sim>) -> Self {
+        Self { keeper: true, ..Self::new(sim, true) }
     }
 
     /// Follows all streams until told to stop.
@@ -56,10 +81,15 @@ impl Reader {
         let Ok(arns) = self.list().await else { return };
         let known: Vec<String> = self.streams.keys().cloned().collect();
         for arn in known.iter().filter(|arn| !arns.contains(arn)) {
+            let stream = &self.streams[arn];
+            if !stream.enabled && stream.shards.iter().all(|shard| self.may_be_gone(shard)) {
+                continue;
+            }
             let text = format!("{arn} was listed before and is not any more");
             self.sim.notice(Violation::new("a stream that was seen stays", text));
         }
         for arn in arns {
+            // What happened to be described a day ago says nothing of now.
             if self.describe(&arn).await.is_err() {
                 continue;
             }
@@ -85,6 +115,8 @@ impl Reader {
     fn failed(&self, what: &str, failure: Failure) -> Later {
         if let Failure::Refused { name, body } = failure
             && !protocol::may_be_met(name)
+            // Its last shard went between the list and the look.
+            && !(self.sim.plan.aged && what == "DescribeStream" && name == "ResourceNotFoundException")
         {
             let text = format!("{what} is refused: {name} {body}");
             self.sim.notice(Violation::new("a valid request of a reader is served", text));
@@ -156,6 +188,7 @@ impl Reader {
     }
 
     fn merge(&mut self, arn: &str, listed: Vec<ShardRead>) {
+        let (aged, keeper, now) = (self.sim.plan.aged, self.keeper, self.sim.store_time());
         let Some(stream) = self.streams.get_mut(arn) else { return };
         let mut broken = Vec::new();
         let mut before = std::mem::take(&mut stream.shards);
@@ -168,10 +201,22 @@ impl Reader {
                 }
                 shard.records = known.records;
                 shard.finished = known.finished;
+                shard.lost = known.lost;
             }
             stream.shards.push(shard);
         }
-        broken.extend(before.iter().map(|gone| format!("{} is not listed any more", gone.id)));
+        for mut gone in before {
+            let closed = gone.ending.as_deref().map(shown_at);
+            // Who was away for a day has not seen it close.
+            let unseen = closed.is_none() && aged && !keeper;
+            if closed.is_none_or(|closed| now < closed + KEPT_MS - SLACK_MS) && !gone.lost && !unseen {
+                broken
+                    .push(format!("{} is not listed any more at {now}, closed: {closed:?}, keeper: {keeper}", gone.id));
+            }
+            gone.lost = true;
+            stream.shards.push(gone);
+        }
+        stream.shards.sort_by(|a, b| a.id.cmp(&b.id));
         for text in broken {
             self.sim.notice(Violation::new("a shard that was shown stays", format!("{arn}: {text}")));
         }
@@ -182,15 +227,35 @@ impl Reader {
         let at = (arn.to_owned(), id.to_owned());
         loop {
             let shard = self.shard(arn, id);
-            if shard.finished {
+            if shard.finished || shard.lost {
                 return Ok(());
             }
-            let last = shard.records.last();
+            let last = shard.records.last().filter(|_| !self.at_horizon.remove(&at));
             let from = match self.iterators.remove(&at) {
                 Some(iterator) => iterator,
-                None => self.iterator(arn, id, last.map(|record| record.number.as_str())).await?,
+                None => match self.iterator(arn, id, last.map(|record| record.number.as_str())).await {
+                    Ok(iterator) => iterator,
+                    Err(failure) => {
+                        let later = self.stopped(arn, &shard, "GetShardIterator", None, failure);
+                        if self.at_horizon.contains(&at) {
+                            continue;
+                        }
+                        return Err(later);
+                    }
+                },
             };
-            let (mut changes, next) = self.page(arn, &from.token).await?;
+            let given = self.sim.store_time();
+            let (mut changes, next) = match self.page(arn, &from.token).await {
+                Ok(page) => page,
+                Err(failure) => {
+                    let expired = matches!(failure, Failure::Refused { name: "ExpiredIteratorException", .. });
+                    let later = self.stopped(arn, &shard, "GetRecords", Some(from.given), failure);
+                    if expired && self.steady || self.at_horizon.contains(&at) {
+                        continue;
+                    }
+                    return Err(later);
+                }
+            };
             if from.repeats {
                 if changes.first() != last {
                     let text = format!("{arn} {id}: at {last:?} the first record is {:?}", changes.first());
@@ -209,7 +274,7 @@ impl Reader {
             if let Some(token) = next
                 && !self.sim.dice().percent(10)
             {
-                self.iterators.insert(at.clone(), Iterator { token, repeats: false });
+                self.iterators.insert(at.clone(), Iterator { token, repeats: false, given });
             }
             if none && !from.repeats {
                 return Ok(());
@@ -226,13 +291,22 @@ impl Reader {
             }
             let invoked = self.sim.tick();
             let request = json!({"StreamArn": arn, "ShardId": id, "ShardIteratorType": "LATEST"});
-            let next = Some(self.token(request).await?);
+            let token = self.token(request).await;
+            let next = Some(token.map_err(|failure| self.late_failed("GetShardIterator", failure))?);
             let (arn, shard, answered) = (arn.to_owned(), id.to_owned(), self.sim.tick());
-            self.late.insert(at, LateRead { arn, shard, invoked, answered, next, records: Vec::new() });
+            self.late.insert(at, LateRead { arn, shard, invoked, answered, next, stopped: false, records: Vec::new() });
             return Ok(());
         };
-        let Some(token) = late.next.clone() else { return Ok(()) };
-        let (changes, next) = self.page(arn, &token).await?;
+        let Some(token) = late.next.clone().filter(|_| !late.stopped) else { return Ok(()) };
+        let (changes, next) = match self.page(arn, &token).await {
+            Ok(page) => page,
+            Err(failure) => {
+                if let Some(late) = self.late.get_mut(&at) {
+                    late.stopped = matches!(failure, Failure::Refused { .. });
+                }
+                return Err(self.late_failed("GetRecords", failure));
+            }
+        };
         if let Some(late) = self.late.get_mut(&at) {
             late.records.extend(changes);
             late.next = next;
@@ -240,13 +314,57 @@ impl Reader {
         Ok(())
     }
 
-    async fn page(&self, arn: &str, token: &str) -> Result<(Vec<Change>, Option<String>), Later> {
+    /// A late reader does not begin again: what time has ended stays unread.
+    fn late_failed(&self, what: &str, failure: Failure) -> Later {
+        match failure {
+            Failure::Refused {
+                name: "ExpiredIteratorException" | "TrimmedDataAccessException" | "ResourceNotFoundException",
+                ..
+            } => Later,
+            failure => self.failed(what, failure),
+        }
+    }
+
+    /// Whether a closed shard, or what a reader comes for in it, may be gone by now.
+    fn may_be_gone(&self, shard: &ShardRead) -> bool {
+        let closed = shard.ending.as_deref().map(shown_at);
+        closed.is_some_and(|closed| self.sim.store_time() >= closed + KEPT_MS - SLACK_MS)
+    }
+
+    /// A read was refused: by time, which is checked to be so, or for no reason.
+    fn stopped(&mut self, arn: &str, shard: &ShardRead, what: &str, given: Option<i64>, failure: Failure) -> Later {
+        let Failure::Refused { name, .. } = &failure else { return Later };
+        let now = self.sim.store_time();
+        let last = shard.records.last().map(|record| shown_at(&record.number));
+        let in_time = match *name {
+            "ExpiredIteratorException" => given.is_some_and(|given| now >= given + LIFE_MS - SLACK_MS),
+            "TrimmedDataAccessException" => last.is_some_and(|last| now >= last + KEPT_MS - SLACK_MS),
+            "ResourceNotFoundException" => self.may_be_gone(shard),
+            _ => return self.failed(what, failure),
+        };
+        if !in_time {
+            let text = format!("{arn} {}: {what} answers {name} at {now}, given {given:?}, last {last:?}", shard.id);
+            self.sim.notice(Violation::new("nothing ends before its time", text));
+        }
+        if *name == "ExpiredIteratorException" {
+            return Later;
+        }
+        if self.keeper && *name == "TrimmedDataAccessException" {
+            self.at_horizon.insert((arn.to_owned(), shard.id.clone()));
+            return Later;
+        }
+        if let Some(own) = self.streams.get_mut(arn).and_then(|s| s.shards.iter_mut().find(|own| own.id == shard.id)) {
+            own.lost = true;
+        }
+        Later
+    }
+
+    async fn page(&self, arn: &str, token: &str) -> Result<(Vec<Change>, Option<String>), Failure> {
         let mut request = json!({"ShardIterator": token});
         if self.sim.dice().percent(60) {
             request["Limit"] = json!(self.sim.dice().between(1, 7));
         }
-        let reply = self.ask("GetRecords", request).await;
-        let body = reply.map_err(|failure| self.failed("GetRecords", failure))?;
+        let body = self.ask("GetRecords", request).await?;
         let view = self.streams.get(arn).map(|stream| stream.view.clone()).unwrap_or_default();
         let mut changes = Vec::new();
         for record in body["Records"].as_array().map(Vec::as_slice).unwrap_or_default() {
@@ -263,7 +381,7 @@ impl Reader {
         shards.iter().find(|shard| shard.id == id).cloned().expect("a shard that was listed")
     }
 
-    async fn iterator(&self, arn: &str, shard: &str, last: Option<&str>) -> Result<Iterator, Later> {
+    async fn iterator(&self, arn: &str, shard: &str, last: Option<&str>) -> Result<Iterator, Failure> {
         let mut request = json!({"StreamArn": arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"});
         let repeats = last.is_some() && self.sim.dice().percent(50);
         if let Some(number) = last {
@@ -271,12 +389,12 @@ impl Reader {
             request["ShardIteratorType"] = json!(kind);
             request["SequenceNumber"] = json!(number);
         }
-        Ok(Iterator { token: self.token(request).await?, repeats })
+        let given = self.sim.store_time();
+        Ok(Iterator { token: self.token(request).await?, repeats, given })
     }
 
-    async fn token(&self, request: Value) -> Result<String, Later> {
-        let reply = self.ask("GetShardIterator", request).await;
-        let body = reply.map_err(|failure| self.failed("GetShardIterator", failure))?;
+    async fn token(&self, request: Value) -> Result<String, Failure> {
+        let body = self.ask("GetShardIterator", request).await?;
         Ok(text(&body["ShardIterator"]))
     }
 }
@@ -290,6 +408,7 @@ fn shard(body: &Value) -> ShardRead {
         ending: range["EndingSequenceNumber"].as_str().map(str::to_owned),
         records: Vec::new(),
         finished: false,
+        lost: false,
     }
 }
 

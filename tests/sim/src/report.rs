@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::check::Checked;
 use crate::cluster::Fared;
+use crate::history::Directed;
 use crate::plan::Mode;
 use crate::run::Outcome;
 use crate::structures::Compared;
@@ -58,6 +59,8 @@ impl Total {
         let Fared { crashes, fenced, unknown, full, opened, replayed, copied } = self.fared;
         let Checked { items, operations: ordered, undecided, records, traced, wholes, shards, .. } = self.checked;
         let Checked { transactions, looks, repeated: again, compared, expired, .. } = self.checked;
+        let Checked { trimmed, directed, rolled_over, split, .. } = self.checked;
+        let Directed { jumps, freezes, .. } = directed;
         let Compared { snapshots, entries, filling } = compared;
         format!(
             "{:<10} seeds {seeds} (run twice: {repeated}), steps {steps}, operations {operations}, acknowledged {acknowledged}; \
@@ -66,7 +69,9 @@ impl Total {
              checked: items {items}, operations ordered {ordered}, undecided {undecided}, records {records}, \
              traced {traced}, shards {shards}, whole queries {wholes}; \
              transactions {transactions}, sent again {again}, looks {looks}; snapshots {snapshots}, entries {entries}, \
-             indexes being filled {filling}; expired {expired}; trace {trace:016x}",
+             indexes being filled {filling}; expired {expired}; \
+             shards split {split}, rolled over {rolled_over}, clock jumps {jumps}, freezes {freezes}, \
+             records trimmed {trimmed}; trace {trace:016x}",
             self.mode.name(),
         )
     }
@@ -85,8 +90,13 @@ impl Total {
             ("entries in snapshots", self.checked.compared.entries),
             ("indexes being filled", self.checked.compared.filling),
             ("expired items", self.checked.expired),
+            ("splits", self.checked.split),
+            ("roll-overs", self.checked.rolled_over),
+            ("clock jumps", self.checked.directed.jumps),
         ];
         if self.mode != Mode::Relaxed {
+            figures.push(("trimmed records", self.checked.trimmed));
+            figures.push(("frozen clocks", self.checked.directed.freezes));
             figures.push(("whole queries", self.checked.wholes));
         }
         if self.mode == Mode::TwoNodes {

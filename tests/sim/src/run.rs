@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use headwater_types::Runtime;
 use headwater_types::runtime::simulated::World;
-use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -18,13 +17,13 @@ use crate::check::{self, Checked};
 use crate::client::{Client, Sim};
 use crate::cluster::{CONTROL, Cluster, Fared};
 use crate::history::{End, Event, History, Key, Violation};
-use crate::plan::{Dice, Mode, Plan, TablePlan};
+use crate::plan::{Dice, Mode, OPERATIONS_MIN, Plan, TablePlan};
 use crate::planted::Bug;
 use crate::protocol;
 use crate::reader::Reader;
 use crate::server::scope;
 use crate::spec::{Action, Answer, Item, Operation};
-use crate::{expiry, ledger, structures};
+use crate::{direct, expiry, ledger, structures};
 
 /// Steps of a run; one of a few hundred requests takes a few hundred thousand.
 const STEPS_MAX: u64 = 20_000_000;
@@ -62,7 +61,7 @@ pub fn run(seed: u64, mode: Mode, bug: Option<Bug>) -> Outcome {
     let cluster = Cluster::new(&world, &plan, bug);
     let mut history = History::default();
     history.relaxed = mode == Mode::Relaxed;
-    let sim = Arc::new(Sim { cluster: cluster.clone(), plan, history: Mutex::new(history) });
+    let sim = Arc::new(Sim::new(cluster.clone(), plan, history));
     let main = scenario(sim.clone());
     let ended = catch_unwind(AssertUnwindSafe(|| world.run(main)));
     // What unwound may still be borrowed by tasks: they go first.
@@ -103,12 +102,18 @@ async fn scenario(sim: Arc<Sim>) {
         admin.create().await;
         admins.push(admin);
     }
-    ledger::create(&sim).await;
-    expiry::create(&sim).await;
+    // What they wrote is read at the end only: where it may be trimmed by then, they stay away.
+    let others = if sim.plan.aged { 0 } else { 1 };
+    if others > 0 {
+        ledger::create(&sim).await;
+        expiry::create(&sim).await;
+    }
     let stop = watch::Sender::new(false);
     let watcher = control.spawn(watch_structures(sim.clone(), stop.subscribe()));
-    let ledgers: Vec<_> = (0..3).map(|_| control.spawn(ledger::client(sim.clone(), 10))).collect();
-    let expiries: Vec<_> = (0..2).map(|_| control.spawn(expiry::client(sim.clone(), 10))).collect();
+    let ledgers: Vec<_> = (0..3 * others).map(|_| control.spawn(ledger::client(sim.clone(), 40))).collect();
+    let expiries: Vec<_> = (0..2 * others).map(|_| control.spawn(expiry::client(sim.clone(), 30))).collect();
+    let director = control.spawn(direct::kills_and_splits(sim.clone()));
+    let keeper = control.spawn(direct::keep_time(sim.clone()));
     let mut readers = Vec::new();
     for number in 0..sim.plan.readers {
         let reader = Reader::new(sim.clone(), false);
@@ -123,6 +128,8 @@ async fn scenario(sim: Arc<Sim>) {
     for admin in admins {
         admin.await.expect("an admin ends");
     }
+    director.await.expect("the director ends");
+    let keeper = keeper.await.expect("the keeper ends");
     for client in ledgers {
         client.await.expect("a client of the ledger ends");
     }
@@ -144,7 +151,19 @@ async fn scenario(sim: Arc<Sim>) {
     if sim.dice().percent(70) {
         sim.cluster.restart().await;
     }
-    last_look(&sim, &control).await;
+    last_look(&sim, &control, keeper).await;
+    rich_enough(&sim);
+}
+
+/// A run that meets no crash and no split proves little.
+fn rich_enough(sim: &Sim) {
+    let (crashes, history) = (sim.cluster.fared().crashes, sim.history.lock());
+    let (operations, splits) = (history.events.len() as u64, history.directed.splits);
+    drop(history);
+    if operations < OPERATIONS_MIN || crashes < direct::KILLS_MIN || splits < direct::SPLITS_MIN {
+        let text = format!("{operations} operations, {crashes} crashes, {splits} splits");
+        sim.notice(Violation::new("a run meets enough", text));
+    }
 }
 
 /// Compares what snapshots hold beside the items with the items, at moments of no account.
@@ -188,31 +207,37 @@ async fn jobs_end(sim: &Sim, control: &Runtime) {
 }
 
 /// Reads everything that is there in the end.
-async fn last_look(sim: &Arc<Sim>, control: &Runtime) {
+async fn last_look(sim: &Arc<Sim>, control: &Runtime, mut keeper: Reader) {
     jobs_end(sim, control).await;
     compare_structures(sim);
-    ledger::last_look(sim).await;
-    let expired = expiry::last_look(sim).await;
-    sim.history.lock().expired = expired;
+    if !sim.plan.aged {
+        ledger::last_look(sim).await;
+        let expired = expiry::last_look(sim).await;
+        sim.history.lock().expired = expired;
+    }
     for table in &sim.plan.tables {
         let items = scan(sim, table).await;
         sim.history.lock().items.insert(table.name.clone(), items);
         shards_tile(sim, table);
     }
-    let mut reader = Reader::new(sim.clone(), true);
-    reader.pass().await;
+    keeper.pass().await;
     // A second pass finds nothing new: nobody writes any more.
     let records = |reader: &Reader| -> usize {
         reader.streams.values().flat_map(|stream| &stream.shards).map(|shard| shard.records.len()).sum()
     };
-    let read = records(&reader);
+    let read = records(&keeper);
     control.sleep(Duration::from_millis(100)).await;
-    reader.pass().await;
-    if records(&reader) != read {
-        let text = format!("{read} records at first, {} later", records(&reader));
+    keeper.pass().await;
+    if records(&keeper) != read {
+        let text = format!("{read} records at first, {} later", records(&keeper));
         sim.notice(Violation::new("a reader at the end has everything", text));
     }
-    sim.history.lock().streams = reader.streams;
+    let before = sim.store_time();
+    let mut newcomer = Reader::new(sim.clone(), true);
+    newcomer.pass().await;
+    let looked = (before, sim.store_time());
+    let mut history = sim.history.lock();
+    (history.streams, history.left, history.looked) = (keeper.streams, newcomer.streams, looked);
 }
 
 /// All items of a table, each noted as a read.

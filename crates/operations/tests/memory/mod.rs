@@ -130,10 +130,11 @@ impl Target for InProcess {
         self.finish_jobs().await;
     }
 
-    async fn advance(&self, ms: u64) {
+    async fn advance(&self, ms: u64) -> Result<(), String> {
         self.clock.advance(Duration::from_millis(ms));
-        self.log.retain().await.expect("retention passes");
+        self.log.retain().await.map_err(|error| error.to_string())?;
         self.finish_jobs().await;
+        Ok(())
     }
 
     async fn control(&self, verb: &str, table: &str) -> Result<(), String> {

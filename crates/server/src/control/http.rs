@@ -3,7 +3,7 @@
 //! | Method and path | Body | Answer |
 //! |---|---|---|
 //! | GET `/v1/clock` | | the clocks |
-//! | POST `/v1/clock/advance` | `{"by": "25h"}` | the clocks |
+//! | POST `/v1/clock/advance` | `{"by": "25h"}` or `{"to": TIME}` | the clocks |
 //! | POST `/v1/clock/freeze`, `/v1/clock/release` | | the clocks |
 //! | GET `/v1/streams` | | all streams |
 //! | GET `/v1/shards?table=T`, `/v1/heat?table=T` | | shards; partitions |
@@ -12,11 +12,17 @@
 //! | POST `/v1/trim` | `{"table": T, "shard"?, "before"?}` | `{"trimmed_shards": n}` |
 //! | POST `/v1/merge` | | refused: DynamoDB streams never merge |
 //! | POST `/v1/expire-iterators` | | `{}` |
+//! | POST `/v1/snapshot` | `{"directory": D}` | what it is and took |
+//! | POST `/v1/fork` | `{"directory"?}` | the fork's addresses |
+//! | POST `/v1/restore` | `{"snapshot": D, "directory"?}` | the same |
+//! | GET `/v1/forks` | | all that run |
+//! | POST `/v1/forks/end` | `{"dynamodb": ADDRESS}` | `{}` |
 //!
 //! A refusal is `{"error": {"code", "message"}}`. `table` may be a stream's ARN; `account` and `region` tell tables of one
 //! name apart.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -74,6 +80,7 @@ impl Api {
             let members = Members::of_query(query);
             return match path {
                 "/v1/clock" => members.end(shown(&control.clock())?),
+                "/v1/forks" => members.end(shown(&control.forks().await)?),
                 "/v1/streams" => members.end(shown(&control.streams()?)?),
                 "/v1/shards" => shown(&control.shards(&members.only_names()?)?),
                 "/v1/heat" => shown(&control.heat(&members.only_names()?)?),
@@ -86,9 +93,18 @@ impl Api {
         let mut members = Members::of_body(body)?;
         match path {
             "/v1/clock/advance" => {
-                let by = members.text("by")?.ok_or_else(|| Refused::invalid("by: how far, as in 25h"))?;
+                let (by, to) = (members.text("by")?, members.text("to")?);
                 members.all_taken()?;
-                shown(&control.advance(duration(&by)?).await?)
+                let clock = match (by, to) {
+                    (Some(by), None) => control.advance(duration(&by)?).await?,
+                    (None, Some(to)) => control.advance_to(moment(&to).ok_or_else(|| no_moment("to", &to))?).await?,
+                    _ => {
+                        return Err(Refused::invalid(
+                            "say how far, as by: 25h, or until when, as to: 2030-01-31T12:00:00Z",
+                        ));
+                    }
+                };
+                shown(&clock)
             }
             "/v1/clock/freeze" => members.all_taken().map(|()| control.freeze())?.await.and_then(|clock| shown(&clock)),
             "/v1/clock/release" => {
@@ -108,7 +124,33 @@ impl Api {
                 members.all_taken()?;
                 control.expire_iterators().await.map(|()| json!({}))
             }
+            "/v1/snapshot" | "/v1/fork" | "/v1/restore" | "/v1/forks/end" => self.copies(path, members).await,
             _ => Err(unknown(method, path)),
+        }
+    }
+
+    async fn copies(&self, path: &str, mut members: Members) -> Result<Value, Refused> {
+        let control = &self.control;
+        let wanted = |name: &str, what: &str| Refused::invalid(format!("{name}: {what}"));
+        if path == "/v1/forks/end" {
+            let address = members.text("dynamodb")?.unwrap_or_default();
+            members.all_taken()?;
+            let address = address.strip_prefix("http://").unwrap_or(&address).parse();
+            let address = address.map_err(|_| wanted("dynamodb", "the address at which the fork serves DynamoDB"))?;
+            return control.end_fork(address).await.map(|()| json!({}));
+        }
+        let directory = members.text("directory")?.map(PathBuf::from);
+        let snapshot = members.text("snapshot")?.map(PathBuf::from);
+        members.all_taken()?;
+        match (path, snapshot, directory) {
+            ("/v1/snapshot", None, Some(directory)) => shown(&control.snapshot(&directory).await?),
+            ("/v1/snapshot", None, None) => {
+                Err(wanted("directory", "a new or an empty folder of the server's machine"))
+            }
+            ("/v1/restore", Some(snapshot), directory) => shown(&control.restore(snapshot, directory).await?),
+            ("/v1/restore", None, _) => Err(wanted("snapshot", "its folder")),
+            (_, None, directory) => shown(&control.fork(directory).await?),
+            (_, Some(_), _) => Err(Refused::invalid("there is no member snapshot here")),
         }
     }
 }
@@ -188,11 +230,19 @@ fn before(text: &str) -> Result<Before, Refused> {
     if let Some(number) = number(text) {
         return Ok(Before::Number(number));
     }
-    let moment = humantime::parse_rfc3339_weak(text).ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-    let ms = moment.and_then(|since| i64::try_from(since.as_millis()).ok());
     let bad =
         || Refused::invalid(format!("before: {text} is neither a sequence number nor a moment as RFC 3339 has it"));
-    ms.map(|ms| Before::Number(SequenceNumber::floor(Millis(ms)))).ok_or_else(bad)
+    moment(text).map(|at| Before::Number(SequenceNumber::floor(at))).ok_or_else(bad)
+}
+
+/// A moment as RFC 3339 has it, in UTC.
+fn moment(text: &str) -> Option<Millis> {
+    let since = humantime::parse_rfc3339_weak(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok().map(Millis)
+}
+
+fn no_moment(member: &str, text: &str) -> Refused {
+    Refused::invalid(format!("{member}: {text} is no moment as RFC 3339 has it, as in 2030-01-31T12:00:00Z"))
 }
 
 fn respond(answer: Result<Value, Refused>) -> Response<Full<Bytes>> {

@@ -26,11 +26,12 @@ use super::log_index::{Entry, LogIndex};
 use super::segment::{GroupKind, SegmentId};
 use super::snapshots::Snapshots;
 use super::space::Space;
+use super::store::Store;
 use super::upkeep::Upkeep;
 use super::view::View;
 use super::writer::Writer;
 use super::{Planted, Settings};
-use crate::contract::{Batch, BatchId, Cell, CommitError, Horizon, Outcome, Snapshot, Stats, Write};
+use crate::contract::{Batch, BatchId, Cell, CommitError, Copied, Horizon, Outcome, Snapshot, Stats, Target, Write};
 use crate::error::{Error, Kind};
 use crate::files::{Files, Lock};
 
@@ -78,6 +79,9 @@ pub(super) struct Engine {
     pub(super) counters: Counters,
     pub(super) lock: Mutex<Option<Box<dyn Lock>>>,
     pub(super) mark_at_open: Millis,
+    pub(super) store: Store,
+    /// One copy is made at a time.
+    pub(super) copying: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -120,8 +124,7 @@ impl Cell for Embedded {
     }
 
     fn snapshot(&self) -> Arc<dyn Snapshot> {
-        let engine = self.0.clone();
-        self.0.snapshots.take(|shown, pin| Arc::new(View::new(engine, shown, pin)))
+        self.0.view()
     }
 
     fn published(&self) -> watch::Receiver<Position> {
@@ -150,6 +153,14 @@ impl Cell for Embedded {
             archive_bytes: runs().map(|run| run.end()).sum(),
             segments_archived: counters.archived.load(Ordering::Relaxed),
         }
+    }
+
+    fn identity(&self) -> u128 {
+        self.0.store.name
+    }
+
+    fn copy_to(&self, target: Target) -> BoxFuture<'static, Result<Copied, Error>> {
+        Box::pin(self.0.clone().copy_to(target))
     }
 
     fn close(&self) -> BoxFuture<'static, Result<(), Error>> {
@@ -189,7 +200,7 @@ impl Engine {
     }
 
     /// All stages at once, under the front's lock: nothing here waits for a disk.
-    fn finish_inline(self: &Arc<Self>, front: &mut Front) {
+    pub(super) fn finish_inline(self: &Arc<Self>, front: &mut Front) {
         while let Some(mut group) = front.queue.pop_front() {
             match self.write(vec![group]) {
                 Ok(mut written) => group = written.pop().expect("what was handed in comes back"),
@@ -207,6 +218,12 @@ impl Engine {
                 self.tidy_inline();
             }
         }
+    }
+
+    /// The newest published state.
+    pub(super) fn view(self: &Arc<Self>) -> Arc<View> {
+        let engine = self.clone();
+        self.snapshots.take(|shown, pin| Arc::new(View::new(engine, shown, pin)))
     }
 
     pub(super) fn synced(&self) -> Position {

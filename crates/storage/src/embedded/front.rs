@@ -56,6 +56,7 @@ pub(super) struct Frame {
 struct Undo {
     last: Position,
     tail: End,
+    opened: Position,
     stated: Position,
     /// Newest first restored last: a head may stand here more than once.
     heads: Vec<HeadState>,
@@ -75,6 +76,10 @@ pub(super) struct Front {
     pub(super) last: Position,
     /// Where the next group goes.
     tail: End,
+    /// The last position before the segment that grows.
+    opened: Position,
+    /// The next group opens a segment.
+    cut: bool,
     /// The newest synced position that a framed group states.
     pub(super) stated: Position,
     pub(super) queue: VecDeque<Group>,
@@ -115,6 +120,8 @@ impl Front {
             newest,
             last: tail.position,
             tail,
+            opened: header.previous.position,
+            cut: false,
             stated: header.synced,
             queue: VecDeque::new(),
             writing: false,
@@ -182,15 +189,35 @@ impl Front {
 
     /// Queues a group that states the synced position and nothing else.
     pub(super) fn state_synced(&mut self, now: Millis, synced: Position) {
-        self.internal(GroupKind::Statement, now, synced, &[]);
+        self.internal(GroupKind::Statement, now, synced, &[], None);
+    }
+
+    /// Queues a statement in a segment before which everything up to now lies: the next one, unless the one that grows has
+    /// nothing but statements. That segment, and the last position before it.
+    pub(super) fn cut(
+        &mut self,
+        now: Millis,
+        synced: Position,
+        answer: oneshot::Sender<Answer>,
+    ) -> (SegmentId, Position) {
+        self.cut = self.last != self.opened;
+        self.internal(GroupKind::Statement, now, synced, &[], Some(answer));
+        (self.tail.segment, self.last)
     }
 
     /// Queues a group of trim horizons.
     pub(super) fn raise_horizons(&mut self, now: Millis, synced: Position, horizons: &[(ShardUid, SequenceNumber)]) {
-        self.internal(GroupKind::Horizons, now, synced, horizons);
+        self.internal(GroupKind::Horizons, now, synced, horizons, None);
     }
 
-    fn internal(&mut self, kind: GroupKind, now: Millis, synced: Position, horizons: &[(ShardUid, SequenceNumber)]) {
+    fn internal(
+        &mut self,
+        kind: GroupKind,
+        now: Millis,
+        synced: Position,
+        horizons: &[(ShardUid, SequenceNumber)],
+        answer: Option<oneshot::Sender<Answer>>,
+    ) {
         let undo = self.undo();
         let mut group = Group {
             position: self.last,
@@ -199,7 +226,7 @@ impl Front {
             heads: Vec::new(),
             records: Vec::new(),
             mark: now,
-            answer: None,
+            answer,
             outcomes: Vec::new(),
             undo,
         };
@@ -227,10 +254,12 @@ impl Front {
             }
             self.last = group.undo.last;
             self.tail = group.undo.tail;
+            self.opened = group.undo.opened;
             self.stated = group.undo.stated;
         }
         if segment > self.tail.segment {
             self.tail = End { segment, offset: BLOCK, ..self.tail };
+            self.opened = self.tail.position;
         }
     }
 
@@ -242,7 +271,7 @@ impl Front {
     }
 
     fn undo(&self) -> Undo {
-        Undo { last: self.last, tail: self.tail, stated: self.stated, heads: Vec::new() }
+        Undo { last: self.last, tail: self.tail, opened: self.opened, stated: self.stated, heads: Vec::new() }
     }
 
     /// Decides every plan of a batch: what is left are the committed ones, stamped.
@@ -387,8 +416,8 @@ impl Front {
         let size = (bytes.len() as u64).next_multiple_of(self.block);
         self.newest_time = self.newest_time.max(now);
         let mark = Millis(self.newest_time.0 + self.time_reserve_ms);
-        let opens =
-            (self.tail.offset > BLOCK && self.tail.offset + size > self.segment_bytes).then(|| self.open_segment(mark));
+        let full = self.tail.offset > BLOCK && self.tail.offset + size > self.segment_bytes;
+        let opens = (full || std::mem::take(&mut self.cut)).then(|| self.open_segment(mark));
         let seed = seed(self.store, self.tail.segment, self.generation);
         let synced = if opens.is_some() { synced.max(self.stated) } else { synced };
         let header = GroupHeader {
@@ -422,6 +451,7 @@ impl Front {
         let id = previous.segment.next();
         self.tail = End { segment: id, offset: BLOCK, ..previous };
         self.stated = previous.position;
+        self.opened = previous.position;
         SegmentHeader {
             store: self.store,
             id,

@@ -80,6 +80,8 @@ pub(super) struct Sealed {
 /// All segments.
 pub(super) struct LogIndex {
     files: Arc<dyn Files>,
+    /// Footers are written one at a time: a segment may be sealed for a copy before its turn.
+    sealing: Mutex<()>,
     state: RwLock<State>,
     open: Mutex<OpenSegments>,
 }
@@ -160,7 +162,7 @@ impl Segment {
 
 impl LogIndex {
     pub(super) fn new(files: Arc<dyn Files>) -> Self {
-        Self { files, state: RwLock::default(), open: Mutex::default() }
+        Self { files, sealing: Mutex::default(), state: RwLock::default(), open: Mutex::default() }
     }
 
     /// Takes a segment in; they come in order.
@@ -213,6 +215,7 @@ impl LogIndex {
     /// Writes the footer behind the last group and lets go of what it holds. Without a footer the segment stays in
     /// memory and is scanned at the next start.
     pub(super) fn seal(&self, segment: &Segment) -> Result<(), Error> {
+        let _turn = self.sealing.lock();
         let (file, footer, end) = {
             let state = segment.state.read();
             let Some((file, footer)) = &state.growing else { return Ok(()) };
@@ -221,6 +224,10 @@ impl LogIndex {
         let (summary, entries) = encode_entries(&footer);
         let bytes = encode_footer(&summary, &entries, segment.seed);
         let write = || {
+            // A copy of the store may share the file: what is sealed is never written to again.
+            if file.len()? == end + bytes.len() as u64 && read_exactly(&*file, end, bytes.len())? == bytes {
+                return Ok(());
+            }
             // What lies behind the last group is a group that was never acknowledged: it goes.
             file.set_len(end)?;
             file.write_at(&bytes, end)?;
@@ -267,6 +274,18 @@ fn read_summary(file: &dyn File, end: u64, seed: u64) -> Option<Summary> {
         return None;
     }
     decode_summary(&summary).ok()
+}
+
+/// Whether a file has its whole footer behind the last group.
+pub(super) fn is_sealed(file: &dyn File, end: u64, seed: u64) -> bool {
+    let Some((header, entries_at)) = read_footer_header(file, end) else { return false };
+    let start = end + FOOTER_HEADER as u64;
+    let Ok(summary) = read_exactly(file, start, header.summary_length as usize) else { return false };
+    let Ok(entries) = read_exactly(file, entries_at, header.entries_length as usize) else { return false };
+    let ends = entries_at + header.entries_length;
+    header.summary_holds(&summary, seed)
+        && header.entries_hold(&entries, seed)
+        && file.len().is_ok_and(|len| len == ends)
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Error {

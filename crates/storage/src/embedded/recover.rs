@@ -39,7 +39,8 @@ use super::writer::Writer;
 use super::{IndexKind, Recovered, Settings};
 use crate::error::{Error, Kind};
 use crate::files::{Files, Lock, write_whole};
-use scan::{Found, copy, ends, find_segments, remove_replaced, scan};
+use scan::{Found, copy, remove_replaced, scan};
+pub(super) use scan::{ends, find_segments};
 
 /// The reserve, where none is set.
 const RESERVE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
@@ -104,7 +105,7 @@ pub(super) fn open(
         last.groups.retain(|(group, _)| group.offset < end.offset);
     }
     found.push(Found { header: header.clone(), path, file, groups: copies.groups });
-    let engine = build(settings, runtime, clock.clone(), lock, &found, copies.end, index, mark, archive)?;
+    let engine = build(settings, runtime, clock.clone(), lock, &found, copies.end, index, mark, archive, store)?;
     engine.load(&at_flush, flushed, runs.first());
     engine.replay(&found, runs, flushed, &mut recovered)?;
     engine.raise_archived();
@@ -122,7 +123,7 @@ pub(super) fn make_folder(files: &dyn Files, folder: &Path) -> Result<(), Error>
 fn open_index(settings: &Settings) -> Result<Arc<dyn Index>, Error> {
     let folder = settings.directory.join("index");
     if settings.files.volatile() {
-        return Ok(Arc::new(OrderedMap::volatile()));
+        return Ok(Arc::new(OrderedMap::volatile(settings.files.clone(), &folder)?));
     }
     let index: Arc<dyn Index> = match settings.index {
         IndexKind::OrderedMap => Arc::new(OrderedMap::open(settings.files.clone(), &folder)?),
@@ -176,6 +177,7 @@ fn build(
     index: Arc<dyn Index>,
     mark: Millis,
     archive: Archive,
+    store: Store,
 ) -> Result<Arc<Engine>, Error> {
     let newest = found.last().expect("the new segment is there");
     let header = &newest.header;
@@ -232,6 +234,8 @@ fn build(
         counters: Counters::default(),
         lock: Mutex::new(Some(lock)),
         mark_at_open: mark,
+        store,
+        copying: tokio::sync::Mutex::new(()),
         files,
         settings,
     }))

@@ -21,6 +21,8 @@ pub(super) struct Store {
     pub(super) id: u128,
     /// The first segment was made: from now on there is always one.
     pub(super) begun: bool,
+    /// Tells copies apart, which bear one id: drawn for each; the original's is its id.
+    pub(super) name: u128,
 }
 
 impl Store {
@@ -28,30 +30,36 @@ impl Store {
     ///
     /// Errors: `Corrupt` when the directory holds other things, or the file is damaged or of another format.
     pub(super) fn find(files: &dyn Files, directory: &Path, runtime: &Runtime) -> Result<Self, Error> {
-        let path = directory.join(NAME);
-        match files.open(&path) {
-            Ok(file) => {
-                let io = |error| unreadable(&path, error);
-                let length = file.len().map_err(io)?.min(4096) as usize;
-                let store = Self::decode(&read_exactly(&*file, 0, length).map_err(io)?, &path)?;
-                if !store.begun {
-                    // Whoever made it may have been killed before the directory's own name was durable.
-                    sync_above(files, directory)?;
-                }
-                return Ok(store);
+        if let Some(store) = Self::read(files, directory)? {
+            if !store.begun {
+                // Whoever made it may have been killed before the directory's own name was durable.
+                sync_above(files, directory)?;
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(unreadable(&path, error)),
+            return Ok(store);
         }
         let names = files.list(directory).map_err(|error| unreadable(directory, error))?;
         let ours = |name: &String| name == "LOCK" || *name == format!("{NAME}.{TEMPORARY}");
         if let Some(foreign) = names.iter().find(|name| !ours(name)) {
             return Err(corrupt(&directory.join(foreign), 0, "the directory is no headwater store and not empty"));
         }
-        let store = Self { id: runtime.random_u128(), begun: false };
+        let id = runtime.random_u128();
+        let store = Self { id, begun: false, name: id };
         store.write(files, directory)?;
         sync_above(files, directory)?;
         Ok(store)
+    }
+
+    /// Reads the identity, if the directory has one. Errors: `Corrupt`, `Unavailable`.
+    pub(super) fn read(files: &dyn Files, directory: &Path) -> Result<Option<Self>, Error> {
+        let path = directory.join(NAME);
+        let io = |error| unreadable(&path, error);
+        let file = match files.open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io(error)),
+        };
+        let length = file.len().map_err(io)?.min(4096) as usize;
+        Self::decode(&read_exactly(&*file, 0, length).map_err(io)?, &path).map(Some)
     }
 
     /// Writes the identity, whole and durable.
@@ -61,6 +69,9 @@ impl Store {
         put_u32(&mut bytes, u32::from(self.begun));
         put_build(&mut bytes);
         put_u128(&mut bytes, self.id);
+        if self.name != self.id {
+            put_u128(&mut bytes, self.name);
+        }
         let checksum = xxh3_64(&bytes);
         put_u64(&mut bytes, checksum);
         let path = directory.join(NAME);
@@ -79,17 +90,20 @@ impl Store {
         let build = take_build(&mut reader).map_err(cut)?;
         check_form(format, build, path)?;
         let id = reader.u128().map_err(cut)?;
+        // Of copies only.
+        let is_copy = bytes.len() > reader.position() + size_of::<u64>();
+        let name = if is_copy { reader.u128().map_err(cut)? } else { id };
         let covered = reader.position();
         let checksum = reader.u64().map_err(cut)?;
         if bytes.get(..covered).map(xxh3_64) != Some(checksum) {
             return Err(corrupt(path, 0, "the store's identity is damaged"));
         }
-        Ok(Self { id, begun })
+        Ok(Self { id, begun, name })
     }
 }
 
 /// The folders above have the new directory's name, and each other's; where one may not be synced, its owner sees to it.
-fn sync_above(files: &dyn Files, directory: &Path) -> Result<(), Error> {
+pub(super) fn sync_above(files: &dyn Files, directory: &Path) -> Result<(), Error> {
     for above in directory.ancestors().skip(1) {
         let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
         match files.sync_dir(above) {

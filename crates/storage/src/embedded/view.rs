@@ -16,7 +16,7 @@ const AFTER_ENGINE: [u8; 1] = [prefix::ENGINE + 1];
 
 pub(super) struct View {
     engine: Arc<Engine>,
-    shown: Shown,
+    pub(super) shown: Shown,
     pin: u64,
 }
 

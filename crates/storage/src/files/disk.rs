@@ -68,6 +68,16 @@ impl Files for Disk {
         fs::remove_file(path)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.call();
+        fs::hard_link(from, to)
+    }
+
+    fn remove_dir(&self, folder: &Path) -> io::Result<()> {
+        self.0.call();
+        fs::remove_dir(folder)
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
         self.0.call();
         let mut names = Vec::new();

@@ -41,6 +41,8 @@ pub struct Faults {
     pub fail_sync_at: Option<u64>,
     /// Bytes that fit on the disk.
     pub capacity_bytes: Option<u64>,
+    /// A file cannot have a second name.
+    pub no_links: bool,
 }
 
 /// A handle on the disk; clones share it. It outlives the processes that use it.
@@ -64,7 +66,7 @@ struct State {
     counts: Counts,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Node {
     Folder,
     File(u64),
@@ -291,13 +293,14 @@ impl State {
         self.names.push((folder.to_owned(), change));
     }
 
-    /// Bytes of all files that have a name.
+    /// Bytes of all files that have a name; of those with several, once.
     fn used_bytes(&self) -> u64 {
-        let named = self.entries.values().filter_map(|node| match node {
+        let named: BTreeSet<&Node> = self.entries.values().collect();
+        let files = named.into_iter().filter_map(|node| match node {
             Node::File(inode) => self.inodes.get(inode),
             Node::Folder => None,
         });
-        named.map(|inode| inode.now.len() as u64).sum()
+        files.map(|inode| inode.now.len() as u64).sum()
     }
 }
 impl Files for Faulty {
@@ -345,6 +348,35 @@ impl Files for Faulty {
         }
         state.operate()?;
         state.change_name(&parent(path), NameChange::Unlink(path.to_owned()));
+        state.after()
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.0.lock();
+        if state.faults.no_links {
+            return Err(io::ErrorKind::CrossesDevices.into());
+        }
+        let Some(node @ Node::File(_)) = state.entries.get(from).copied() else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        if state.entries.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.operate()?;
+        state.change_name(&parent(to), NameChange::Link(to.to_owned(), node));
+        state.after()
+    }
+
+    fn remove_dir(&self, folder: &Path) -> io::Result<()> {
+        let mut state = self.0.lock();
+        if state.entries.keys().any(|path| path.parent() == Some(folder)) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        if state.entries.get(folder) != Some(&Node::Folder) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.operate()?;
+        state.change_name(&parent(folder), NameChange::Unlink(folder.to_owned()));
         state.after()
     }
 

@@ -55,6 +55,20 @@ impl Files for Memory {
         self.files.lock().remove(path).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut files = self.files.lock();
+        if files.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let file = files.get(from).cloned().ok_or(io::ErrorKind::NotFound)?;
+        files.insert(to.to_owned(), file);
+        Ok(())
+    }
+
+    fn remove_dir(&self, _folder: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
         let files = self.files.lock();
         let inside = files.keys().filter(|path| path.parent() == Some(folder));

@@ -4,11 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::Checked;
 use crate::history::{History, ShardRead, StreamRead, Violation};
+use crate::reader::{KEPT_MS, SLACK_MS, shown_at};
 
 pub(super) fn check(history: &History, checked: &mut Checked, found: &mut Vec<Violation>) {
     let mut event_ids = BTreeSet::new();
     for stream in history.streams.values() {
         checked.shards += stream.shards.len() as u64;
+        let children =
+            |shard: &ShardRead| stream.shards.iter().filter(|s| s.parent.as_ref() == Some(&shard.id)).count();
+        for shard in &stream.shards {
+            match children(shard) {
+                0 => {}
+                1 => checked.rolled_over += 1,
+                _ => checked.split += 1,
+            }
+        }
         lineage(stream, found);
         for shard in &stream.shards {
             checked.records += shard.records.len() as u64;
@@ -23,7 +33,7 @@ pub(super) fn check(history: &History, checked: &mut Checked, found: &mut Vec<Vi
     }
     for ((_, arn), tail) in &history.tails {
         match history.streams.get(arn) {
-            Some(stream) => tail_is_prefix(tail, stream, history.relaxed, found),
+            Some(stream) => tail_is_prefix(tail, stream, history, found),
             // A definition that was not synced may go, as long as nothing of it was read.
             None if history.relaxed && tail.shards.iter().all(|shard| shard.records.is_empty()) => {}
             None => found.push(Violation::new("a stream that was seen stays", format!("{arn} is gone"))),
@@ -93,19 +103,28 @@ fn lineage(stream: &StreamRead, found: &mut Vec<Violation>) {
 }
 
 /// Nothing that was shown is gone, nothing appeared behind what was shown, and nothing was skipped.
-fn tail_is_prefix(tail: &StreamRead, stream: &StreamRead, relaxed: bool, found: &mut Vec<Violation>) {
-    for shard in tail.shards.iter().filter(|shard| !relaxed || !shard.records.is_empty()) {
+fn tail_is_prefix(tail: &StreamRead, stream: &StreamRead, history: &History, found: &mut Vec<Violation>) {
+    for shard in tail.shards.iter().filter(|shard| !history.relaxed || !shard.records.is_empty()) {
         let Some(whole) = stream.shards.iter().find(|whole| whole.id == shard.id) else {
             let text = format!("{} of {} is no longer listed", shard.id, stream.arn);
             found.push(Violation::new("a shard that was shown stays", text));
             continue;
         };
-        let differs = shard.records.iter().zip(&whole.records).position(|(seen, there)| seen != there);
-        let short = (shard.records.len() > whole.records.len()
-            || shard.finished && shard.records.len() < whole.records.len())
-        .then_some(shard.records.len().min(whole.records.len()));
-        if let Some(at) = differs.or(short) {
-            let (seen, there) = (shard.records.get(at), whole.records.get(at));
+        // What had been trimmed before it came is not missed.
+        let came = match shard.records.first() {
+            Some(first) => whole.records.iter().position(|record| record.number == first.number).unwrap_or(0),
+            None if shard.finished => whole.records.len(),
+            None => 0,
+        };
+        let (missed, there) = whole.records.split_at(came);
+        let may_go = |number: &str| shown_at(number) + KEPT_MS <= history.looked.1 + SLACK_MS;
+        let too_early = missed.iter().position(|record| !may_go(&record.number));
+        let differs = shard.records.iter().zip(there).position(|(seen, there)| seen != there);
+        let short = (shard.records.len() > there.len() || shard.finished && shard.records.len() < there.len())
+            .then_some(shard.records.len().min(there.len()));
+        let differs = too_early.or(differs.or(short).map(|at| came + at));
+        if let Some(at) = differs {
+            let (seen, there) = (at.checked_sub(came).and_then(|at| shard.records.get(at)), whole.records.get(at));
             let text = format!("{} at {at}: a reader at the tail saw {seen:?}, there is {there:?}", shard.id);
             found.push(Violation::new("a reader at the tail misses nothing and nothing it saw disappears", text));
         }

@@ -60,6 +60,7 @@ fn good() -> History {
         ending: range.1.map(number),
         records,
         finished: range.1.is_some(),
+        lost: false,
     };
     let parent = vec![
         record(101, ChangeKind::Insert, None, item(1, 0)),
@@ -260,6 +261,7 @@ fn a_reader_from_the_newest_record_is_judged() {
                 invoked: from,
                 answered: from + 1,
                 next: Some("i".into()),
+                stopped: false,
                 records,
             });
         })

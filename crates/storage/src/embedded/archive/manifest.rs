@@ -16,7 +16,6 @@ use crate::error::{Error, Kind};
 use crate::files::{Files, TEMPORARY, read_exactly};
 
 const MAGIC: &[u8; 8] = b"HWMANIF\n";
-const NAME: &str = "MANIFEST";
 
 /// What stands in the place of segments that follow each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +51,14 @@ pub(in crate::embedded) struct Manifest {
 }
 
 impl Manifest {
+    /// Its file's name.
+    pub(in crate::embedded) const NAME: &str = "MANIFEST";
+
+    /// The runs that count.
+    pub(in crate::embedded) fn runs(&self) -> impl Iterator<Item = Run> {
+        self.replaced.iter().filter_map(|each| each.run)
+    }
+
     /// The first id in `from..upto` that is not replaced.
     pub(in crate::embedded) fn gap(&self, from: SegmentId, upto: SegmentId) -> Option<SegmentId> {
         let mut next = from;
@@ -101,7 +108,7 @@ impl Manifest {
         self.replaced.retain(|each| each.run.is_some() || each.last >= first);
     }
 
-    fn encode(&self, store: u128) -> Vec<u8> {
+    pub(in crate::embedded) fn encode(&self, store: u128) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         put_u32(&mut bytes, FORMAT);
         put_u32(&mut bytes, 0);
@@ -171,7 +178,7 @@ impl Manifest {
     }
 
     /// Reads it; `None` when there is none.
-    pub(super) fn read(files: &dyn Files, folder: &Path, store: u128) -> Result<Option<Self>, Error> {
+    pub(in crate::embedded) fn read(files: &dyn Files, folder: &Path, store: u128) -> Result<Option<Self>, Error> {
         let path = path(folder);
         let io = |error| unreadable(&path, error);
         let file = match files.open(&path) {
@@ -212,11 +219,11 @@ impl Manifest {
 }
 
 fn path(folder: &Path) -> PathBuf {
-    folder.join(NAME)
+    folder.join(Manifest::NAME)
 }
 
-pub(super) fn is_manifest(name: &str) -> bool {
-    name == NAME
+pub(in crate::embedded) fn is_manifest(name: &str) -> bool {
+    name == Manifest::NAME
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Error {

@@ -55,9 +55,14 @@ struct Runs {
 }
 
 impl OrderedMap {
-    /// A map that keeps nothing.
-    pub(crate) fn volatile() -> Self {
-        Self { state: RwLock::default(), disk: None }
+    /// A map that keeps nothing; of a copy it takes over what the folder says, and the folder is emptied.
+    pub(crate) fn volatile(files: Arc<dyn Files>, folder: &Path) -> Result<Self, Error> {
+        let map = Self { disk: None, ..Self::open(files.clone(), folder)? };
+        let io = |error| unreadable(folder, error);
+        for name in files.list(folder).map_err(io)? {
+            files.remove(&folder.join(name)).map_err(io)?;
+        }
+        Ok(map)
     }
 
     /// Loads what the last flush kept. Errors: corrupt, naming the file.

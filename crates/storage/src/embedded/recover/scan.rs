@@ -17,10 +17,10 @@ use crate::error::Error;
 use crate::files::{File, Files, TEMPORARY, read_exactly};
 
 /// A segment as it lies on the disk.
-pub(super) struct Found {
-    pub(super) header: SegmentHeader,
+pub(in crate::embedded) struct Found {
+    pub(in crate::embedded) header: SegmentHeader,
     pub(super) path: PathBuf,
-    pub(super) file: Arc<dyn File>,
+    pub(in crate::embedded) file: Arc<dyn File>,
     /// Whole groups in order; only of segments that are scanned.
     pub(super) groups: Vec<(GroupHeader, u64)>,
 }
@@ -28,7 +28,7 @@ pub(super) struct Found {
 /// All segments by id, their headers read and their order checked.
 ///
 /// What an archive run replaces is passed over: the run has it.
-pub(super) fn find_segments(
+pub(in crate::embedded) fn find_segments(
     files: &dyn Files,
     folder: &Path,
     store: &Store,
@@ -90,7 +90,7 @@ pub(super) fn remove_replaced(files: &dyn Files, folder: &Path, archived: &Manif
 }
 
 /// Where each segment but the newest ends: the one after it says so, or the list of archive runs if that one is gone.
-pub(super) fn ends(found: &[Found], archived: &Manifest) -> Vec<End> {
+pub(in crate::embedded) fn ends(found: &[Found], archived: &Manifest) -> Vec<End> {
     let pairs = found.iter().zip(found.iter().skip(1));
     pairs
         .map(|(segment, after)| {

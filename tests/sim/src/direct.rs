@@ -1,0 +1,117 @@
+//! What must happen in every run, at set parts of its requests: kills, splits, jumps of store time.
+//!
+//! Store time jumps by less than the retention at a time, and before the next jump one reader, the *keeper*, has read all
+//! there is. So it has seen every record, though others have found some of them trimmed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_types::HashKey;
+
+use crate::client::Sim;
+use crate::reader::Reader;
+use crate::server::scope;
+
+/// Kills of a run, at least.
+pub const KILLS_MIN: u64 = 3;
+/// Splits of a run, at least.
+pub const SPLITS_MIN: u64 = 2;
+
+/// Waits until so much of all requests has been made. Unit of `part`: percent.
+async fn part_done(sim: &Sim, part: u64) {
+    let mark = sim.plan.clients * sim.plan.requests * part / 100;
+    // The sender lives as long as the run.
+    let _ = sim.progress.subscribe().wait_for(|made| *made >= mark).await;
+}
+
+/// Kills nodes and splits partitions.
+pub async fn kills_and_splits(sim: Arc<Sim>) {
+    for part in [8, 20, 35, 50, 65, 80] {
+        part_done(&sim, part).await;
+        if part % 4 == 0 {
+            sim.cluster.strike();
+        }
+        if part % 5 == 0 {
+            for _ in 0..100 {
+                let table = sim.dice().pick(&sim.plan.tables).name.clone();
+                if reshape(&sim, &table, true).await {
+                    break;
+                }
+                sim.cluster.control().sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+    for _ in 0..KILLS_MIN {
+        sim.cluster.strike();
+        sim.cluster.control().sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Lets store time jump, and stand still now and then; gives the keeper.
+pub async fn keep_time(sim: Arc<Sim>) -> Reader {
+    let mut keeper = Reader::keeper(sim.clone());
+    for jump in 0..sim.plan.jumps {
+        part_done(&sim, 5 + jump * 90 / sim.plan.jumps).await;
+        let (least, most) = sim.plan.jump;
+        let by = Duration::from_millis(sim.dice().between(least.as_millis() as u64, most.as_millis() as u64));
+        let freeze = sim.dice().percent(25);
+        let quiet = sim.tokens.write().await;
+        if freeze && move_clock(&sim, Move::Freeze).await {
+            sim.history.lock().directed.freezes += 1;
+        }
+        if move_clock(&sim, Move::Advance(by)).await {
+            sim.history.lock().directed.jumps += 1;
+        }
+        drop(quiet);
+        keeper.pass().await;
+        while freeze && !move_clock(&sim, Move::Release).await {
+            sim.cluster.control().sleep(Duration::from_millis(5)).await;
+        }
+    }
+    keeper
+}
+
+#[derive(Clone, Copy)]
+enum Move {
+    Advance(Duration),
+    Freeze,
+    Release,
+}
+
+/// Moves the clock through some node; false when it died first: then nobody knows.
+async fn move_clock(sim: &Sim, change: Move) -> bool {
+    let server = sim.some_server().await;
+    let log = server.log.clone();
+    let done = server.runtime.spawn(async move {
+        let moved = match change {
+            Move::Advance(by) => log.advance_clock(by).await,
+            Move::Freeze => log.freeze_clock().await,
+            Move::Release => log.release_clock().await,
+        };
+        moved.is_ok()
+    });
+    let done = done.await;
+    sim.history.lock().count("(clock)", if done.is_ok() { "answered" } else { "lost" });
+    done.unwrap_or(false)
+}
+
+/// Splits a partition or rolls its shard over; no API offers it, and it may be refused. True when it was done.
+pub async fn reshape(sim: &Sim, table: &str, split: bool) -> bool {
+    let server = sim.some_server().await;
+    let at = HashKey(u128::from(sim.dice().0.random()) << 64 | u128::from(sim.dice().0.random()));
+    let (log, name) = (server.log.clone(), table.to_owned());
+    // On the node's own runtime: its death ends this too.
+    let done = server.runtime.spawn(async move {
+        let Ok(catalog) = log.catalog() else { return false };
+        let Some(id) = catalog.table(&scope(), &name).map(|table| table.id) else { return false };
+        // Refused, taken back, without a stream: nothing to note, the table goes on.
+        if split { log.split(id, at).await.is_ok() } else { log.roll_over(id, at).await.is_ok() }
+    });
+    let done = done.await;
+    let mut history = sim.history.lock();
+    history.count(if split { "(split)" } else { "(roll over)" }, if done.is_ok() { "answered" } else { "lost" });
+    let done = done.unwrap_or(false);
+    history.directed.splits += u64::from(done && split);
+    history.directed.roll_overs += u64::from(done && !split);
+    done
+}
