@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::{bench, cases, golang, node, process, python, streams_conformance, tidy};
+use crate::{bench, cases, golang, node, postgres, process, python, streams_conformance, tidy};
 
 /// Toolchains that the tests need; a missing one is an error, never a skip.
 const TOOLCHAINS: &[(&str, &[&str])] = &[
@@ -53,6 +53,7 @@ pub fn run(root: &Path) -> Result<()> {
     let simulated = tests.and_then(|()| lanes.lane("simulation", simulation));
     lanes.join(sdk)?;
     simulated?;
+    lanes.lane("PostgreSQL", postgres::of_workspace)?;
     lanes.lane("cases over HTTP", |root| cases::of_server(root, &built(root)?))?;
     lanes.lane("streams conformance", |root| streams_conformance::lane(root, &built(root)?))?;
     lanes.lane("documentation", documentation)?;
@@ -145,7 +146,8 @@ fn logged(command: &mut Command, log: &Path) -> Result<()> {
 fn environments(root: &Path, _log: &Path) -> Result<()> {
     python::environment(root)?;
     node::environment(root)?;
-    golang::prepare(root)
+    golang::prepare(root)?;
+    postgres::prepare(root).map(drop)
 }
 
 /// The SDKs' suites, one after the other: the simulation runs beside them on the other core.

@@ -9,6 +9,7 @@ mod demo;
 mod fuzz;
 mod golang;
 mod node;
+mod postgres;
 mod process;
 mod python;
 mod sim;
@@ -56,6 +57,8 @@ enum Command {
     },
     /// Counts allocations, file calls and bytes per operation; fails over a limit.
     Guard,
+    /// Runs the tests of the PostgreSQL engine on a real server, fetched from Maven Central.
+    Postgres,
     /// Runs the seeded simulator; arguments go to it (`--seeds N`, `--mode`, `--start`, `--planted`).
     Sim {
         /// Passed on.
@@ -78,6 +81,7 @@ fn main() -> anyhow::Result<()> {
         Command::Demo => demo::run(&root),
         Command::Fuzz { arguments } => fuzz::run(&root, &arguments),
         Command::Guard => bench::guard(&root),
+        Command::Postgres => postgres::run(&root),
         Command::Sim { arguments } => sim::run(&root, &arguments),
         Command::StreamsConformance(options) => streams_conformance::run(&root, &options),
         Command::Tidy => tidy::run(&root),

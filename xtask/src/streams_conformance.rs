@@ -82,9 +82,11 @@ fn of_headwater(root: &Path, server: &Path, arguments: &[String]) -> Result<Path
     let (_running, [endpoint, admin]) =
         Running::start(command.args(["--control-token", TOKEN]), ["dynamodb ", "admin "])?;
     let admin = admin.trim_end_matches("/metrics");
+    let options = ["--in-memory", "--listen", "127.0.0.1:0", "--admin", "off"];
+    let (_second, [second]) = Running::start(&mut process::command(root, server, &options), ["dynamodb "])?;
     let mut command = suite(root)?;
     command.env("HEADWATER_CONTROL_TOKEN", TOKEN).args(["--target", "headwater", "--endpoint", &endpoint]);
-    command.args(["--control", admin, "--name", "Headwater"]).arg("--report").arg(&report);
+    command.args(["--control", admin, "--second", &second, "--name", "Headwater"]).arg("--report").arg(&report);
     process::run(command.args(arguments))?;
     Ok(report)
 }

@@ -88,6 +88,17 @@ async fn fill(log: &Log, job: &Job, settings: &Settings) -> Result<Step, Failure
     let items = page.items() as u64;
     let after = Cursor { items: before.items + items, last: Some(page.last.clone()) };
     let row = (job_key(job.table.id, job.index), after.encode());
+    #[cfg(feature = "planted-bugs")]
+    let page = {
+        let mut page = page;
+        if settings.planted == Some(PlantedBug::CursorApart) {
+            page.only_cursor = true;
+            backfill::fill(log, &page, job.index, row.clone()).await?;
+            log.runtime().sleep(std::time::Duration::from_millis(100)).await;
+            page.only_cursor = false;
+        }
+        page
+    };
     match backfill::fill(log, &page, job.index, row).await? {
         Filled::Entries(_) => Ok(Step { rows: items, more: true }),
         Filled::Over => Ok(Step::default()),

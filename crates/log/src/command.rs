@@ -60,9 +60,17 @@ pub struct View<'a> {
     /// Index into `tables`, per touch; none for a token.
     pub(crate) table_of: &'a [Option<usize>],
     pub(crate) now: Millis,
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) planted: Option<crate::settings::PlantedBug>,
 }
 
 impl View<'_> {
+    /// A bug that is switched on.
+    #[cfg(feature = "planted-bugs")]
+    pub fn planted(&self) -> Option<crate::settings::PlantedBug> {
+        self.planted
+    }
+
     /// The stored value of a touch's key; `None` when there is none.
     pub fn value(&self, touch: usize) -> Option<&Bytes> {
         self.values.get(touch).and_then(Option::as_ref)

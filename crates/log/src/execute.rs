@@ -93,8 +93,14 @@ impl Shared {
         let drawn = self.drawn.draw(&self.settings, &self.clock, &self.runtime).await;
 
         // From here to the unlocking nothing waits.
-        let view =
-            View { values: &read.values, tables: &read.tables, table_of: &read.table_of, now: self.clock.store() };
+        let view = View {
+            values: &read.values,
+            tables: &read.tables,
+            table_of: &read.table_of,
+            now: self.clock.store(),
+            #[cfg(feature = "planted-bugs")]
+            planted: self.settings.planted,
+        };
         let (effects, answer) = match command.decide(&view) {
             Decision::Change { effects, answer } => (effects, answer),
             Decision::Answer(answer) if self.needs_comparing(&read) => (Vec::new(), answer),

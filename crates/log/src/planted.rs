@@ -6,12 +6,104 @@
 //!
 //! [`PlantedBug::EntryForgotten`]: entries of indexes are made and never removed.
 //!
+//! [`PlantedBug::NoOpRecorded`], [`PlantedBug::PendingShown`], [`PlantedBug::TrimEarly`]: one check is left out, where the
+//! check is made. [`PlantedBug::ChildBeforeClose`]: the closing of a parent is cut off the commit that opens its children.
+//!
 //! [`PlantedBug::TornTransaction`] and [`PlantedBug::TokenApart`]: a plan is cut in parts, each committed after the other.
 
 #[cfg(feature = "planted-bugs")]
 pub(crate) use apart::*;
 #[cfg(feature = "planted-bugs")]
+pub(crate) use late::*;
+#[cfg(feature = "planted-bugs")]
 pub(crate) use numbers::*;
+
+#[cfg(feature = "planted-bugs")]
+mod late {
+    use bytes::Bytes;
+    use headwater_storage::contract::Write;
+    use headwater_storage::{Batch, BatchId, Plan};
+    use headwater_types::{HashKey, SequenceNumber, TableId};
+
+    use crate::error::Error;
+    use crate::open::{Log, Shared};
+    use crate::settings::PlantedBug;
+    use crate::shard::{ENDING_AT, OPENED_AT, ShardRow};
+
+    /// Takes the writes that close shards out of a plan of lineage.
+    pub(crate) fn cut_closings(bug: Option<PlantedBug>, plan: &mut Plan) -> Vec<Write> {
+        if bug != Some(PlantedBug::ChildBeforeClose) || plan.writes.iter().all(|write| !opens(write)) {
+            return Vec::new();
+        }
+        let (closings, rest) = std::mem::take(&mut plan.writes).into_iter().partition(closes);
+        plan.writes = rest;
+        closings
+    }
+
+    fn stamped(write: &Write, offset: u32) -> bool {
+        write.stamp.is_some_and(|stamp| stamp.offset == offset) && ShardRow::decode(&write.key, value(write)).is_ok()
+    }
+
+    fn opens(write: &Write) -> bool {
+        stamped(write, OPENED_AT)
+    }
+
+    fn closes(write: &Write) -> bool {
+        stamped(write, ENDING_AT)
+    }
+
+    fn value(write: &Write) -> &[u8] {
+        write.value.as_deref().unwrap_or_default()
+    }
+
+    impl Shared {
+        /// Closes parents a little after their children were opened.
+        pub(crate) async fn close_late(&self, closings: Vec<Write>) -> Result<(), Error> {
+            self.runtime.sleep(std::time::Duration::from_millis(2)).await;
+            let writes: Vec<Write> =
+                closings.into_iter().filter_map(|write| self.closed(write).ok().flatten()).collect();
+            if !writes.is_empty() {
+                let plan = Plan { writes, ..Plan::default() };
+                let id = BatchId(self.runtime.random_u128());
+                drop(self.cell.commit(Batch { id, plans: vec![plan] }).await);
+            }
+            Ok(())
+        }
+
+        /// The row with an ending right below its first child's start.
+        fn closed(&self, write: Write) -> Result<Option<Write>, Error> {
+            let row = ShardRow::decode(&write.key, value(&write))?;
+            let snapshot = self.cell.snapshot();
+            let (start, end) = (write.key.get(..10).unwrap_or_default(), [0xff_u8; 18]);
+            let end = [start, &end[..8]].concat();
+            for entry in snapshot.scan(start, &end, headwater_storage::contract::Direction::Forward) {
+                let (key, value) = entry?;
+                let child = ShardRow::decode(&key, &value)?;
+                if child.parents.iter().any(|parent| parent.uid == row.name.uid) {
+                    let ending = Some(SequenceNumber(child.opened.0 - 1));
+                    let value = ShardRow { ending, ..row }.encode();
+                    return Ok(Some(Write { key: write.key, value: Some(value), stamp: None }));
+                }
+            }
+            Ok(None)
+        }
+    }
+
+    impl Log {
+        /// A value that is on its way to the disk; none when there is none, or the bug is not switched on.
+        pub fn planted_pending(&self, table: TableId, hash: HashKey, key: &Bytes) -> Option<Option<Bytes>> {
+            if self.shared.settings.planted != Some(PlantedBug::PendingShown) {
+                return None;
+            }
+            let view = self.shared.views.table(table)?.view;
+            let touch = crate::command::Touch { table: Some(table), hash, key: key.clone() };
+            match self.shared.keys.base(&touch, view) {
+                crate::pending::Base::Pending(pending) => Some(pending.value),
+                crate::pending::Base::Published => None,
+            }
+        }
+    }
+}
 
 #[cfg(feature = "planted-bugs")]
 mod apart {
@@ -39,7 +131,7 @@ mod apart {
                     written.into_iter().partition(|at| touches.get(*at).is_some_and(|touch| touch.table.is_some()));
                 (!tokens.is_empty() && !items.is_empty()).then(|| vec![items, tokens])
             }
-            PlantedBug::TornTransaction | PlantedBug::NumberBeforeCommit | PlantedBug::EntryForgotten => None,
+            _ => None,
         }
     }
 

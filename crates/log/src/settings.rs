@@ -45,6 +45,14 @@ pub enum PlantedBug {
     TokenApart,
     /// The old entry of a changed item stays in its index.
     EntryForgotten,
+    /// A write that leaves the item equal is a change all the same: its record says so.
+    NoOpRecorded,
+    /// A read shows a value that is not durable yet.
+    PendingShown,
+    /// Children are opened in one commit, their parent is closed in the next.
+    ChildBeforeClose,
+    /// Records are trimmed after half of the retention.
+    TrimEarly,
 }
 
 impl Default for Settings {

@@ -1,4 +1,4 @@
-//! The log over the memory engine in a simulated world.
+//! The log over the memory engine in a simulated world, and over PostgreSQL in the real one.
 
 mod chaos;
 mod checks;
@@ -10,6 +10,7 @@ mod life;
 mod locking;
 #[cfg(feature = "planted-bugs")]
 mod planted;
+mod postgres;
 mod retention;
 mod shards;
 mod threads;

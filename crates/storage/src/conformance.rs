@@ -7,6 +7,7 @@ mod fencing;
 mod groups;
 mod life;
 mod log;
+mod several;
 mod snapshots;
 
 use std::future::Future;
@@ -72,6 +73,7 @@ const PROMISES: &[(&str, Promise)] = promises![
     snapshots::a_snapshot_stays_the_same_across_later_commits,
     snapshots::a_snapshot_stays_the_same_across_a_trim,
     snapshots::a_scan_gives_the_keys_between_its_bounds_in_order,
+    snapshots::long_keys_keep_their_order,
     snapshots::a_group_is_seen_whole_or_not_at_all,
     log::a_page_holds_what_its_limits_allow,
     log::reading_starts_at_or_after_a_number,
@@ -87,10 +89,30 @@ const PROMISES: &[(&str, Promise)] = promises![
     life::an_id_that_was_never_handed_in_resolves_to_nothing,
 ];
 
+/// What a cell that several nodes have open promises beside the rest: [`Store::open`] gives one more node each time.
+const SEVERAL: &[(&str, Promise)] = promises![
+    several::what_one_node_was_answered_every_node_sees,
+    several::nodes_that_race_for_a_head_fence_each_other_and_lose_nothing,
+    several::an_outcome_can_be_asked_for_on_another_node,
+    several::a_batch_that_was_asked_for_in_vain_never_commits,
+    several::a_snapshot_of_one_node_stays_the_same_while_another_writes_and_trims,
+    several::the_watch_of_one_node_is_raised_by_another,
+    several::numbers_and_positions_rise_from_node_to_node,
+];
+
 /// Runs every promise, each on a new store. Panics at the first one that is broken.
 pub async fn all(runtime: &Runtime, new_store: NewStore<'_>) -> Report {
+    check(runtime, new_store, PROMISES).await
+}
+
+/// Runs what several nodes on one cell are promised, each promise on a new store. Panics at the first one that is broken.
+pub async fn several_nodes(runtime: &Runtime, new_store: NewStore<'_>) -> Report {
+    check(runtime, new_store, SEVERAL).await
+}
+
+async fn check(runtime: &Runtime, new_store: NewStore<'_>, promises: &[(&str, Promise)]) -> Report {
     let mut report = Report::default();
-    for (name, promise) in PROMISES {
+    for (name, promise) in promises {
         tracing::debug!(name, "checking");
         let bench = Bench::new(runtime.clone(), new_store()).await;
         promise(&bench).await;
@@ -139,6 +161,12 @@ impl Bench {
         let cell = self.store.open().await;
         *self.cell.lock() = Some(cell);
         self.opened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One more node on the same store.
+    async fn another(&self) -> Arc<dyn Cell> {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        self.store.open().await
     }
 
     fn batch(&self, plans: Vec<Plan>) -> Batch {

@@ -73,7 +73,8 @@ pub enum HeadChange {
 /// One change of the ordered key space.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Write {
-    /// The whole key, prefix included.
+    /// The whole key, prefix included. An index entry's has up to some 6 KB: more than the index of a database may take, and
+    /// in order all the same.
     pub key: Bytes,
     /// The value; `None` deletes the key.
     pub value: Option<Bytes>,
@@ -209,9 +210,13 @@ pub type Entries<'a> = Box<dyn Iterator<Item = Result<(Bytes, Bytes), Error>> + 
 
 /// The whole cell at one position. Cheap to take; holding one pins what it needs.
 ///
-/// Order: the same snapshot gives the same answers for as long as it lives, across flush, compaction and trim.
+/// Errors: an engine that reaches for its data over a network answers `Unavailable` when it cannot be reached for longer
+///         than it waits by itself, or when it gave up holding what this snapshot pins; another answer never.
+/// Order: the same snapshot gives the same answers for as long as it lives, across flush, compaction and trim, and on a
+///        cell of several nodes across whatever other nodes do.
 pub trait Snapshot: Send + Sync {
-    /// The position it shows.
+    /// The position it shows. Rises with every group of the cell; nothing else is to be read out of it (which groups lie
+    /// between two positions, or how many), for an engine may commit unrelated heads side by side.
     fn position(&self) -> Position;
     /// A key's value.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error>;
@@ -283,21 +288,28 @@ pub trait Cell: Send + Sync + 'static {
     ///
     /// Shape:  batch → one outcome per plan. A plan is fenced when a head it names has another version than expected, or
     ///         when an earlier fenced plan of the batch would have moved one of them.
+    /// Unit:   numbers are in store time: on a cell of several nodes that of one clock, the database's, moved by what the
+    ///         store's clock was moved by, so that nodes whose wall clocks differ do not spread over each other's times.
     /// Errors: [`CommitError`].
     /// Order:  the outcome is given after the group is durable (relaxed: written) and published.
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Vec<Outcome>, CommitError>>;
 
     /// What became of a batch whose outcome was unknown: its outcomes, or `None` when it was not and never will be
-    /// committed.
+    /// committed; a batch handed in afterwards under that id is answered [`CommitError::Unknown`].
+    ///
+    /// Order: the same answer on every node and for as long as anyone may ask: before the asking node's next batch, and at
+    ///        least for a day.
     fn resolve(&self, batch: BatchId) -> BoxFuture<'static, Result<Option<Vec<Outcome>>, Error>>;
 
     /// How many batches may be handed in before the first one's outcome is known. One where other nodes can move heads.
     fn groups_in_flight_max(&self) -> usize;
 
-    /// The newest published state.
+    /// The newest published state. On a cell of several nodes: at least all that any node was answered before the call.
+    ///
+    /// An engine that has to ask for it and gets no answer gives a snapshot whose every read is the error.
     fn snapshot(&self) -> Arc<dyn Snapshot>;
 
-    /// Raised after every group is published.
+    /// Raised after every group is published, and on a cell of several nodes some time after another node's.
     fn published(&self) -> watch::Receiver<Position>;
 
     /// States what is no longer wanted of the log; space is given back when and as the engine can. Snapshots taken

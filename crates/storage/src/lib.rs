@@ -15,6 +15,8 @@ pub mod keyspace;
 pub mod ledger;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 
 pub use contract::{Batch, BatchId, Cell, CommitError, Head, HeadChange, HeadKey, HeadUse, Outcome, Plan, Snapshot};
 pub use error::{Error, Kind};

@@ -113,8 +113,11 @@ fn copies_of(seed: u64, totals: &Arc<Mutex<Totals>>) {
     let (runtime, counted) = (world.node(1), totals.clone());
     world.run(async move {
         let disk = Faulty::new();
-        let cell = open(on_faulty(&disk, "data"), &runtime).await.unwrap();
-        let (steps, drivers) = drive(&cell, &runtime, 30, 12);
+        // Half of them write and flush without a pause: a flush may come between any two steps of a copy.
+        let (rotate_one_in, pause_ms) = if seed.is_multiple_of(2) { (Some(5), 12) } else { (Some(1), 2) };
+        let settings = Settings { rotate_one_in, ..on_faulty(&disk, "data") };
+        let cell = open(settings, &runtime).await.unwrap();
+        let (steps, drivers) = drive(&cell, &runtime, if seed.is_multiple_of(2) { 30 } else { 120 }, pause_ms);
         let mut made = Vec::new();
         for number in 0..4 {
             runtime.sleep(Duration::from_millis(runtime.random() % 90)).await;
@@ -357,7 +360,8 @@ fn on_disk(folder: PathBuf) -> Settings {
         reserve_bytes: Some(0),
         segment_bytes: 256 * 1024,
         memtable_bytes: Some(128 * 1024),
-        rotate_one_in: Some(20),
+        // A flush may end between any two steps of a copy.
+        rotate_one_in: Some(2),
         ..Settings::on_disk(folder)
     }
 }

@@ -66,6 +66,22 @@ fn the_model_of_several_nodes_conforms() {
 }
 
 #[test]
+fn several_nodes_of_the_model_keep_what_is_promised_to_them() {
+    for seed in 1..6 {
+        let world = World::new(seed);
+        let (runtime, database) = (world.node(1), world.node(DATABASE));
+        let report = world.run(async move {
+            let new_store = || -> Box<dyn Store> {
+                let model = Model::new(database.clone(), Settings::SHARED);
+                Box::new(MemoryStore { model, runtime: runtime.clone(), faults: SLOW })
+            };
+            conformance::several_nodes(&runtime, &new_store).await
+        });
+        assert!(report.promises == 7 && report.batches > 100, "{report:?}");
+    }
+}
+
+#[test]
 fn one_seed_gives_one_schedule() {
     assert_eq!(conforms(7, Settings::OWN, SLOW), conforms(7, Settings::OWN, SLOW));
     assert_ne!(conforms(7, Settings::OWN, SLOW).1, conforms(8, Settings::OWN, SLOW).1);

@@ -27,6 +27,9 @@ pub struct Page {
     /// Items as they were scanned, to be entered as they were.
     #[cfg(feature = "planted-bugs")]
     stale: Option<Vec<Row>>,
+    /// The cursor alone, without its entries: a planted bug.
+    #[cfg(feature = "planted-bugs")]
+    pub only_cursor: bool,
     /// Storage key of the last item; the next page starts behind it.
     pub last: Bytes,
     /// Their size. Unit: bytes.
@@ -67,6 +70,8 @@ pub fn page(log: &Log, table: &TableDefinition, cursor: Option<&[u8]>, most: usi
         touches: Vec::new(),
         #[cfg(feature = "planted-bugs")]
         stale: None,
+        #[cfg(feature = "planted-bugs")]
+        only_cursor: false,
         last: Bytes::new(),
         bytes: 0,
     };
@@ -89,6 +94,8 @@ pub async fn fill(log: &Log, page: &Page, index: u32, cursor: (Bytes, Bytes)) ->
         touches: page.touches.clone(),
         #[cfg(feature = "planted-bugs")]
         stale: page.stale.clone(),
+        #[cfg(feature = "planted-bugs")]
+        only_cursor: page.only_cursor,
         index,
         cursor,
         bytes: page.bytes,
@@ -100,6 +107,8 @@ struct Fill {
     touches: Vec<Touch>,
     #[cfg(feature = "planted-bugs")]
     stale: Option<Vec<Row>>,
+    #[cfg(feature = "planted-bugs")]
+    only_cursor: bool,
     index: u32,
     cursor: (Bytes, Bytes),
     bytes: usize,
@@ -140,6 +149,8 @@ impl Fill {
             };
             let Some(entries) = entries(table, self.index, touch, row.as_ref())? else { return Ok(None) };
             count += entries.len();
+            #[cfg(feature = "planted-bugs")]
+            let entries = if self.only_cursor { Changes::new() } else { entries };
             effect.entries = entries;
         }
         if let Some(last) = effects.last_mut() {

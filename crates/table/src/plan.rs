@@ -56,7 +56,11 @@ impl Write {
         let mut written = Written { old, new, number: None, uses: Vec::new(), collection: None };
         let mut effects = Vec::new();
         let mut growth = 0;
-        if written.old != written.new {
+        #[cfg(feature = "planted-bugs")]
+        let recorded = view.planted() == Some(headwater_log::PlantedBug::NoOpRecorded) && written.new.is_some();
+        #[cfg(not(feature = "planted-bugs"))]
+        let recorded = false;
+        if written.old != written.new || recorded {
             let (old, new) = (written.old.as_ref(), written.new.as_ref());
             let [touch, ..] = self.touches.as_slice() else { return Err(Refusal::Corrupt) };
             let planned = effect(table, touch, Origin::User, old, new)?;

@@ -8,4 +8,6 @@ pub enum PlantedBug {
     BackfillStale,
     /// An item that had expired when it was looked for is deleted without another look.
     TtlBlind,
+    /// A backfill commits its cursor first, and the entries it stands for after it.
+    CursorApart,
 }

@@ -32,5 +32,10 @@ impl From<Corrupt> for ReadError {
 
 /// The item at a key, as of the newest published state.
 pub fn get(log: &Log, table: TableId, key: &ItemKey) -> Result<Option<Row>, ReadError> {
-    Ok(log.snapshot().get(&storage_key(table, key))?.map(Row::from_stored))
+    let key_of = storage_key(table, key);
+    #[cfg(feature = "planted-bugs")]
+    if let Some(pending) = log.planted_pending(table, key.hash, &key_of) {
+        return Ok(pending.map(Row::from_stored));
+    }
+    Ok(log.snapshot().get(&key_of)?.map(Row::from_stored))
 }

@@ -117,6 +117,7 @@ impl Disk {
             crash_at: self.dice.percent(crash).then(|| self.dice.between(1, far)),
             fail_sync_at: self.dice.percent(sync).then(|| self.dice.between(1, far)),
             capacity_bytes: self.dice.percent(capacity).then(|| self.dice.between(200, 900) << 10),
+            ..Faults::default()
         }
     }
 

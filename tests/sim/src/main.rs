@@ -54,7 +54,7 @@ impl Modes {
 /// Seeds per mode, if nobody says.
 const SEEDS: u64 = 100;
 /// Seeds in which each planted bug must be found.
-const HUNT_SEEDS_MAX: u64 = 500;
+const HUNT_SEEDS_MAX: u64 = 200;
 /// One seed in so many is run twice: the same seed gives the same trace.
 const REPEAT_EVERY: u64 = 10;
 /// Seeds from which on a mode must have met every kind of fault.

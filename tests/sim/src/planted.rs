@@ -32,11 +32,21 @@ pub enum Bug {
     BackfillStale,
     /// What had expired when it was looked for is deleted without another look.
     TtlBlind,
+    /// A backfill commits its cursor before the entries that it stands for.
+    CursorApart,
+    /// A write that leaves the item equal has a record.
+    NoOpRecorded,
+    /// A read shows what is not durable yet.
+    PendingShown,
+    /// Children are there before their parent is closed.
+    ChildBeforeClose,
+    /// Records go after half of the retention.
+    TrimEarly,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::NumberBeforeCommit,
         Self::AckBeforeSync,
         Self::NoSync,
@@ -47,34 +57,29 @@ impl Bug {
         Self::EntryForgotten,
         Self::BackfillStale,
         Self::TtlBlind,
+        Self::CursorApart,
+        Self::NoOpRecorded,
+        Self::PendingShown,
+        Self::ChildBeforeClose,
+        Self::TrimEarly,
     ];
 
     /// Where it can show itself.
     pub fn mode(self) -> Mode {
-        match self {
-            Self::NumberBeforeCommit
-            | Self::TornTransaction
-            | Self::TokenApart
-            | Self::EntryForgotten
-            | Self::BackfillStale
-            | Self::TtlBlind => Mode::Memory,
-            Self::AckBeforeSync | Self::NoSync | Self::RecordApartFromItem | Self::RotateInsideGroup => Mode::Embedded,
+        match self.in_storage() {
+            Some(_) => Mode::Embedded,
+            None => Mode::Memory,
         }
     }
 
     /// What it is to the engine.
     pub fn in_storage(self) -> Option<storage::Planted> {
         match self {
-            Self::NumberBeforeCommit
-            | Self::TornTransaction
-            | Self::TokenApart
-            | Self::EntryForgotten
-            | Self::BackfillStale
-            | Self::TtlBlind => None,
             Self::AckBeforeSync => Some(storage::Planted::AckBeforeSync),
             Self::NoSync => Some(storage::Planted::NoSync),
             Self::RecordApartFromItem => Some(storage::Planted::RecordApartFromItem),
             Self::RotateInsideGroup => Some(storage::Planted::RotateInsideGroup),
+            _ => None,
         }
     }
 
@@ -97,6 +102,15 @@ impl Bug {
                 &["what a snapshot holds beside the items follows from the items"]
             }
             Self::TtlBlind => &["the service deletes what has expired and nothing else"],
+            Self::CursorApart => &["what a snapshot holds beside the items follows from the items"],
+            Self::NoOpRecorded => &["an item's records follow one another without a break", ONCE],
+            Self::PendingShown => &[SERIAL],
+            Self::ChildBeforeClose => &[
+                "no child is shown before its parent's end",
+                "a shard that was shown stays",
+                "parents come before their children",
+            ],
+            Self::TrimEarly => &["nothing is trimmed early", "nothing ends before its time", TAIL],
         }
     }
 }
@@ -108,6 +122,10 @@ pub fn log_settings(bug: Option<Bug>, plan: &Plan) -> Settings {
         Some(Bug::TornTransaction) => Some(headwater_log::PlantedBug::TornTransaction),
         Some(Bug::TokenApart) => Some(headwater_log::PlantedBug::TokenApart),
         Some(Bug::EntryForgotten) => Some(headwater_log::PlantedBug::EntryForgotten),
+        Some(Bug::NoOpRecorded) => Some(headwater_log::PlantedBug::NoOpRecorded),
+        Some(Bug::PendingShown) => Some(headwater_log::PlantedBug::PendingShown),
+        Some(Bug::ChildBeforeClose) => Some(headwater_log::PlantedBug::ChildBeforeClose),
+        Some(Bug::TrimEarly) => Some(headwater_log::PlantedBug::TrimEarly),
         Some(_) | None => None,
     };
     Settings {
@@ -125,9 +143,12 @@ pub fn job_settings(bug: Option<Bug>) -> JobSettings {
     let planted = match bug {
         Some(Bug::BackfillStale) => Some(headwater_table::planted::PlantedBug::BackfillStale),
         Some(Bug::TtlBlind) => Some(headwater_table::planted::PlantedBug::TtlBlind),
+        Some(Bug::CursorApart) => Some(headwater_table::planted::PlantedBug::CursorApart),
         Some(_) | None => None,
     };
-    JobSettings { rows_per_step: 2, rows_per_second: 400, planted, ..JobSettings::default() }
+    // What one lost step leaves out is soon written again by the clients: this bug needs a step that covers a table.
+    let rows_per_step = if bug == Some(Bug::CursorApart) { 64 } else { 2 };
+    JobSettings { rows_per_step, rows_per_second: 400, planted, ..JobSettings::default() }
 }
 
 /// Looks for each bug, in at most `seeds_max` seeds; a bug that is not found is a failure.

@@ -23,6 +23,7 @@ def arguments():
     parser.add_argument("--name", help="how the report calls it, with its version")
     parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--control", help="URL of Headwater's control interface; its token in HEADWATER_TOKEN")
+    parser.add_argument("--second", help="URL of another server of the same kind: its iterators are foreign here")
     parser.add_argument("--only", default="", help="only cases whose name has this text")
     parser.add_argument("--parallel", type=int, default=8, help="cases at a time")
     parser.add_argument("--expect", type=Path, help="JSON file of known differences: they are no failure")
@@ -87,14 +88,16 @@ def main():
         return 0
     kind = options.target or ("other" if options.endpoint else "aws")
     control = Control(options.control) if options.control else None
-    target = Target(kind, options.endpoint, options.region, control)
+    second = Target(kind, options.second, options.region) if options.second else None
+    target = Target(kind, options.endpoint, options.region, control, second)
     if not target.answers():
         sys.exit(f"{options.endpoint or 'AWS'} does not answer")
     begin = time.monotonic()
 
     def show(result):
         if not options.quiet or result.outcome in (DIFFERS, FAILED):
-            print(f"{result.outcome:8} {result.case}" + (f"\n         {result.detail}" if result.detail else ""), flush=True)
+            detail = f"\n         {result.detail}" if result.detail else ""
+            print(f"{result.outcome:8} {result.case}{detail}", flush=True)
 
     results = run(target, chosen, tables, options.parallel, show)
     return finish(options, options.name or kind, results, time.monotonic() - begin)

@@ -55,6 +55,7 @@ def steady(text):
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}", "LABEL"),
         (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID"),
         (r"\b\d{10}\.\d+\b", "TIME"),
+        (r"\b\d{21,40}\b", "NUMBER"),
     ):
         text = re.sub(pattern, name, text)
     return text

@@ -31,6 +31,7 @@ REASONS = {
     "clock": "there is no way to move the target's clock: records, iterators and shards would age for hours",
     "trim": "there is no way to force trimming here",
     "expire": "there is no way to expire iterators here but to wait 15 minutes",
+    "second": "no second server of the kind was named (--second)",
     "quick-expiry": "items expire within days here, not within seconds",
 }
 
@@ -69,9 +70,9 @@ class Answer:
 class Target:
     """One endpoint. `can` says what it is able to do beside the API."""
 
-    def __init__(self, kind, endpoint=None, region="us-east-1", control=None, patience_s=None, settle_s=None):
-        self.kind, self.region, self.control = kind, region, control
-        self.can = KINDS[kind] | (control.can if control else set())
+    def __init__(self, kind, endpoint=None, region="us-east-1", control=None, second=None, patience_s=None, settle_s=None):
+        self.kind, self.region, self.control, self.second = kind, region, control, second
+        self.can = KINDS[kind] | (control.can if control else set()) | ({"second"} if second else set())
         remote = kind == "aws"
         self.patience_s = patience_s or (180.0 if remote else 10.0)
         # How long a stream must stay quiet before nothing more is expected of it.

@@ -1,5 +1,8 @@
 """The suite can fail: each way of answering otherwise is noticed by a case, and the same server unaltered passes."""
 
+import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -301,8 +304,9 @@ def known():
 def judged(addresses, known, chosen, patience_s):
     """Results as they come, as the command runs its cases; what is not wanted any more is not begun."""
     all_cases, tables = known
-    endpoint, admin = addresses
-    target = Target("headwater", endpoint, control=Control(admin, TOKEN), patience_s=patience_s)
+    endpoint, admin, other = addresses
+    second = Target("headwater", other)
+    target = Target("headwater", endpoint, control=Control(admin, TOKEN), second=second, patience_s=patience_s)
     wanted = [case for case in all_cases if chosen(case)]
     with ThreadPoolExecutor(4) as pool:
         try:
@@ -318,7 +322,7 @@ def test_an_alteration_is_noticed(addresses, known, name, capsys):
     group, kind, function = ALTERATIONS[name]
     proxy = Proxy(addresses[0], **{kind: function})
     try:
-        results = judged((proxy.endpoint, addresses[1]), known, lambda case: case["group"] == group, 0.5)
+        results = judged((proxy.endpoint, *addresses[1:]), known, lambda case: case["group"] == group, 0.5)
         found = next((result for result in results if result.outcome == DIFFERS), None)
         results.close()
     finally:
@@ -332,8 +336,24 @@ def test_an_alteration_is_noticed(addresses, known, name, capsys):
 def test_the_same_server_unaltered_passes(addresses, known):
     proxy = Proxy(addresses[0])
     try:
-        results = list(judged((proxy.endpoint, addresses[1]), known, lambda _: True, 10))
+        results = list(judged((proxy.endpoint, *addresses[1:]), known, lambda _: True, 10))
     finally:
         proxy.close()
     assert [result for result in results if result.outcome != PASS] == []
     assert len(results) == len(known[0])
+
+
+@pytest.mark.parametrize(("alter", "code"), [(None, 0), (a_record_has_a_byte_more, 1)])
+def test_the_command_ends_with_what_it_found(addresses, tmp_path, alter, code):
+    proxy = Proxy(addresses[0], alter)
+    command = [sys.executable, "-m", "streams_conformance", "--endpoint", proxy.endpoint, "--only", "records::size"]
+    try:
+        command += ["--report", str(tmp_path / "report.json")]
+        done = subprocess.run(command, cwd=cases.FOLDER.parent, capture_output=True, text=True, check=False)
+    finally:
+        proxy.close()
+    assert done.returncode == code, done.stdout + done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["counts"] == {"pass": 2 * (1 - code), "differs": 2 * code, "skipped": 0, "failed": 0}
+    found = {case["case"]: case for case in report["cases"]}["records::size_of_a_remove"]
+    assert ("38 expected, found 39" in found["detail"]) == bool(code)

@@ -46,6 +46,12 @@ impl Committer {
             let Some(Prepared { plan, after }) = self.prepare(work, &*snapshot)? else {
                 return Ok(AloneEnd::TakenBack);
             };
+            #[cfg(feature = "planted-bugs")]
+            let (plan, closings) = {
+                let mut plan = plan;
+                let closings = crate::planted::cut_closings(self.shared.settings.planted, &mut plan);
+                (plan, closings)
+            };
             if plan.heads.is_empty() && plan.writes.is_empty() {
                 return Ok(AloneEnd::Done);
             }
@@ -55,6 +61,8 @@ impl Committer {
                 Fate::Outcomes(outcomes) => {
                     if let Some(Outcome::Committed { .. }) = outcomes.first() {
                         self.apply(after)?;
+                        #[cfg(feature = "planted-bugs")]
+                        self.shared.close_late(closings).await?;
                         return Ok(AloneEnd::Done);
                     }
                     tracing::debug!("work alone in its group was fenced");

@@ -13,9 +13,9 @@ use parking_lot::Mutex;
 use super::checks::{PAGE, check_lineage, histories};
 use super::commands::{Count, Counted, CreateTable, Deed, Retag, Step, Toggle, count, scope, touch};
 use super::harness::{Cluster, quiet, until};
-use crate::{Error, ReadFrom, Settings, ShardList};
+use crate::{Error, Log, ReadFrom, Settings, ShardList};
 
-const CLIENTS: u64 = 8;
+pub(super) const CLIENTS: u64 = 8;
 const OPERATIONS: u64 = 25;
 const KEYS: u64 = 5;
 /// Two keys that are only ever counted together.
@@ -35,7 +35,7 @@ struct Done {
 }
 
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     done: Vec<Done>,
     /// Per key, the greatest count any answer showed.
     shown: BTreeMap<u64, u64>,
@@ -43,33 +43,67 @@ struct Seen {
     retags_maybe: u64,
     /// What a tailing reader saw of each shard.
     tailed: BTreeMap<ShardUid, Vec<u64>>,
-    tally: Tally,
+    pub tally: Tally,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-struct Tally {
-    answered: u64,
-    closed: u64,
-    full: u64,
-    dropped: u64,
-    refused: u64,
-    splits: u64,
-    toggles: u64,
-    snapshots: u64,
+pub(super) struct Tally {
+    pub answered: u64,
+    pub closed: u64,
+    pub full: u64,
+    pub dropped: u64,
+    pub refused: u64,
+    pub splits: u64,
+    pub toggles: u64,
+    pub snapshots: u64,
+}
+
+/// Nodes on one cell, modelled or real.
+pub(super) trait Nodes: Clone + Send + Sync + 'static {
+    /// The log of a node as it is now.
+    fn log(&self, at: usize) -> Arc<Log>;
+    /// How many there are.
+    fn len(&self) -> usize;
+    /// Whether a node may show an old state, because it has crashed and is not restarted yet.
+    fn may_stand_still(&self) -> bool;
+}
+
+impl Nodes for Cluster {
+    fn log(&self, at: usize) -> Arc<Log> {
+        Cluster::log(self, at)
+    }
+
+    fn len(&self) -> usize {
+        Cluster::len(self)
+    }
+
+    fn may_stand_still(&self) -> bool {
+        self.counts().crashes > 0
+    }
 }
 
 #[derive(Clone)]
-struct Load {
-    cluster: Cluster,
+pub(super) struct Load<N> {
+    cluster: N,
     table: TableId,
     other: TableId,
     stream: StreamUid,
-    seen: Arc<Mutex<Seen>>,
+    pub seen: Arc<Mutex<Seen>>,
 }
 
-impl Load {
-    async fn client(self, runtime: Runtime, number: u64) {
-        for at in 0..OPERATIONS {
+impl<N: Nodes> Load<N> {
+    /// Makes the two tables.
+    pub async fn new(cluster: N) -> Self {
+        let create = CreateTable("t", Some(headwater_catalog::StreamView::NewAndOldImages));
+        let table = cluster.log(0).define(create).await.expect("made").expect("new");
+        let stream = cluster.log(0).catalog().expect("known").table_by_id(table).and_then(|t| t.stream).expect("on");
+        let other = cluster.log(0).define(CreateTable("u", None)).await.expect("made").expect("new");
+        Self { cluster, table, other, stream, seen: Arc::default() }
+    }
+
+    /// One client's work.
+    pub async fn client(self, runtime: Runtime, number: u64, operations: u64) {
+        for at in 0..operations {
             let node = (runtime.random() % self.cluster.len() as u64) as usize;
             match runtime.random() % 100 {
                 0..4 => self.retag(node).await,
@@ -156,7 +190,7 @@ impl Load {
         for pair in [PAIR, TWINS] {
             assert_eq!(read(pair[0]), read(pair[1]), "a snapshot shows a transaction whole");
         }
-        let is_crashed = self.cluster.counts().crashes > 0;
+        let is_crashed = self.cluster.may_stand_still();
         for (key, floor) in floor {
             // A node that has crashed and is not restarted yet stands still.
             assert!(is_crashed || read(key) >= floor, "key {key}: answered {floor}, read {}", read(key));
@@ -203,7 +237,7 @@ impl Load {
     }
 
     /// Reads every shard at its tail until told to stop, and checks each list of shards.
-    async fn tail(self, runtime: Runtime, node: usize, stop: Arc<Mutex<bool>>) {
+    pub async fn tail(self, runtime: Runtime, node: usize, stop: Arc<Mutex<bool>>) {
         let mut positions: BTreeMap<ShardUid, Option<ReadFrom>> = BTreeMap::new();
         loop {
             let stopping = *stop.lock();
@@ -244,11 +278,7 @@ fn run(seed: u64, engine: Engine, nodes: usize, faults: Faults, settings: Settin
     let inner = world.clone();
     let (tally, counts, steps, shards) = world.run(async move {
         let cluster = Cluster::start(&inner, engine, nodes, settings).await;
-        let create = CreateTable("t", Some(headwater_catalog::StreamView::NewAndOldImages));
-        let table = cluster.log(0).define(create).await.expect("made").expect("new");
-        let stream = cluster.log(0).catalog().expect("known").table_by_id(table).and_then(|t| t.stream).expect("on");
-        let other = cluster.log(0).define(CreateTable("u", None)).await.expect("made").expect("new");
-        let load = Load { cluster: cluster.clone(), table, other, stream, seen: Arc::default() };
+        let load = Load::new(cluster.clone()).await;
         cluster.supervise();
         cluster.set_faults(faults);
         let stop = Arc::new(Mutex::new(false));
@@ -261,7 +291,7 @@ fn run(seed: u64, engine: Engine, nodes: usize, faults: Faults, settings: Settin
         let clients: Vec<_> = (0..CLIENTS)
             .map(|number| {
                 let runtime = cluster.client(number);
-                runtime.spawn(load.clone().client(runtime.clone(), number))
+                runtime.spawn(load.clone().client(runtime.clone(), number, OPERATIONS))
             })
             .collect();
         for client in clients {
@@ -284,7 +314,8 @@ fn run(seed: u64, engine: Engine, nodes: usize, faults: Faults, settings: Settin
     Outcome { tally, counts, steps, shards, trace: world.trace() }
 }
 
-async fn check(load: &Load, nodes: usize) -> (usize, usize) {
+/// Checks all that was seen; how many changes and shards there are.
+pub(super) async fn check<N: Nodes>(load: &Load<N>, nodes: usize) -> (usize, usize) {
     // One last change per node and key: whoever is alive sees all that was done.
     for node in 0..nodes {
         for key in (0..KEYS).chain(PAIR).chain(TWINS) {
@@ -332,7 +363,7 @@ async fn check(load: &Load, nodes: usize) -> (usize, usize) {
 }
 
 /// The second table's streams: within each, a key's records continue one another; between them none were kept.
-fn check_other(load: &Load, log: &crate::Log) {
+fn check_other<N: Nodes>(load: &Load<N>, log: &crate::Log) {
     let catalog = log.catalog().expect("known");
     let mut newest = 0;
     for stream in catalog.all_streams().filter(|stream| stream.table == load.other) {

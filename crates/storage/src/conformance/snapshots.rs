@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use headwater_types::{SequenceNumber, ShardUid};
 
 use super::{Bench, delete, head, moves, put, record, simple, whole_key};
-use crate::contract::{Direction, From, Horizon, PageLimit, Plan, Snapshot};
+use crate::contract::{Direction, From, Horizon, PageLimit, Plan, Snapshot, Write};
 
 /// Everything that can be asked of a snapshot here, to compare two moments.
 fn everything(snapshot: &dyn Snapshot) -> String {
@@ -85,6 +86,37 @@ pub(super) async fn a_scan_gives_the_keys_between_its_bounds_in_order(bench: &Be
     }
     let first_three = snapshot.scan(&whole_key(""), &whole_key("~"), Direction::Backward).take(3).count();
     assert_eq!(first_three, 3, "a scan may be left early");
+}
+
+/// Keys that differ only far behind what the index of a database may hold of them, and some that are each other's start.
+pub(super) async fn long_keys_keep_their_order(bench: &Bench) {
+    let noise: Vec<u8> = (0..700).flat_map(|_| bench.runtime.random().to_be_bytes()).collect();
+    let key = |parts: &[&[u8]]| Bytes::from([&[crate::keyspace::prefix::ITEM], parts.concat().as_slice()].concat());
+    let mut keys = Vec::new();
+    for tail in 0..500u64 {
+        let bytes = tail.to_be_bytes();
+        keys.push(key(&[&noise[..5_000], &(tail * 7_919 % 500).to_be_bytes()]));
+        keys.push(key(&[&noise[..1_990 + (tail as usize % 20)], &bytes[6..]]));
+        keys.push(key(&[&noise[..5_000 + (tail as usize)]]));
+    }
+    keys.sort();
+    keys.dedup();
+    for (version, chunk) in keys.chunks(300).enumerate() {
+        let put = |key: &Bytes| Write { key: key.clone(), value: Some(key.slice(key.len() - 8..)), stamp: None };
+        let writes = chunk.iter().rev().map(put).collect();
+        bench.committed(Plan { heads: vec![moves(head(1), version as u64)], writes, records: Vec::new() }).await;
+    }
+    let snapshot = bench.cell().snapshot();
+    let scan = |start: &[u8], end: &[u8], direction| -> Vec<Bytes> {
+        snapshot.scan(start, end, direction).map(|entry| entry.expect("scan succeeds").0).collect()
+    };
+    let all = [crate::keyspace::prefix::ITEM + 1];
+    assert!(scan(&whole_key(""), &all, Direction::Forward) == keys, "forward");
+    assert!(scan(&whole_key(""), &all, Direction::Backward).into_iter().rev().eq(keys.iter().cloned()), "backward");
+    assert!(scan(&keys[500], &keys[900], Direction::Forward) == keys[500..900], "between two long keys");
+    for key in keys.iter().step_by(37) {
+        assert_eq!(snapshot.get(key).expect("get succeeds"), Some(key.slice(key.len() - 8..)));
+    }
 }
 
 pub(super) async fn a_group_is_seen_whole_or_not_at_all(bench: &Bench) {

@@ -274,10 +274,11 @@ impl Inner {
         }
         self.conflict(&waiting.batch);
         let outcomes = match loss {
-            None => Some(self.commit_now(&waiting.batch)),
+            None => self.commit_now(&waiting.batch),
             Some(Loss::AfterCommit) => {
-                self.model.count(|counts| counts.unknown_committed += 1);
-                self.commit_now(&waiting.batch);
+                if self.commit_now(&waiting.batch).is_some() {
+                    self.model.count(|counts| counts.unknown_committed += 1);
+                }
                 None
             }
             Some(Loss::BeforeCommit) => None,
@@ -297,8 +298,9 @@ impl Inner {
         }
     }
 
-    fn commit_now(&self, batch: &Batch) -> Vec<Outcome> {
-        commit_at_once(&self.model, batch, self.show_time()).expect("a batch id is used once")
+    /// `None` when the id was asked for in vain before: then the batch is never committed.
+    fn commit_now(&self, batch: &Batch) -> Option<Vec<Outcome>> {
+        commit_at_once(&self.model, batch, self.show_time())
     }
 
     /// The answer is gone but the database still works on the batch, whether or not this node lives on.
