@@ -11,6 +11,7 @@ mod golang;
 mod node;
 mod postgres;
 mod process;
+mod proofs;
 mod python;
 mod sim;
 mod streams_conformance;
@@ -59,6 +60,11 @@ enum Command {
     Guard,
     /// Runs the tests of the PostgreSQL engine on a real server, fetched from Maven Central.
     Postgres,
+    /// Runs the long proofs behind docs/proofs.md: all, or those named (sim, planted, kill, power-loss, streams-conformance).
+    Proofs {
+        /// Which.
+        names: Vec<String>,
+    },
     /// Runs the seeded simulator; arguments go to it (`--seeds N`, `--mode`, `--start`, `--planted`).
     Sim {
         /// Passed on.
@@ -82,6 +88,7 @@ fn main() -> anyhow::Result<()> {
         Command::Fuzz { arguments } => fuzz::run(&root, &arguments),
         Command::Guard => bench::guard(&root),
         Command::Postgres => postgres::run(&root),
+        Command::Proofs { names } => proofs::run(&root, &names),
         Command::Sim { arguments } => sim::run(&root, &arguments),
         Command::StreamsConformance(options) => streams_conformance::run(&root, &options),
         Command::Tidy => tidy::run(&root),

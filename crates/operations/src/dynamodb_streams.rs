@@ -2,6 +2,7 @@
 
 mod describe;
 mod error;
+pub(crate) mod limits;
 mod read;
 mod validation;
 

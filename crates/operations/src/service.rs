@@ -8,12 +8,16 @@ use headwater_api::firehose::Firehose;
 use headwater_api::kinesis::Kinesis;
 use headwater_log::Log;
 
+use crate::dynamodb_streams::limits::Limits;
+
 /// The operations; clones share the log.
 #[derive(Clone)]
 pub struct Operations {
     pub(crate) log: Arc<Log>,
     /// Whether callers are who they say they are: what only policies could then guard is refused.
     pub(crate) verifies_callers: bool,
+    /// The service's rate limits, when they are wanted.
+    pub(crate) limits: Option<Arc<Limits>>,
 }
 
 /// Kinesis and Firehose are not built yet: every operation answers UnknownOperationException.
@@ -26,13 +30,20 @@ impl Firehose for NotBuilt {}
 impl Operations {
     /// The operations over an open log, for callers that nobody verifies.
     pub fn new(log: Arc<Log>) -> Self {
-        Self { log, verifies_callers: false }
+        Self { log, verifies_callers: false, limits: None }
     }
 
     /// The same operations for callers whose signatures are verified, or not.
     #[must_use]
     pub fn verifying_callers(self, verifies_callers: bool) -> Self {
         Self { verifies_callers, ..self }
+    }
+
+    /// The same operations under the service's rate limits on reading streams, or without.
+    #[must_use]
+    pub fn with_aws_limits(self, limited: bool) -> Self {
+        let limits = limited.then(|| Arc::new(Limits::new(self.log.clock().clone())));
+        Self { limits, ..self }
     }
 
     /// DynamoDB.

@@ -69,7 +69,7 @@ pub struct Options {
     /// Seconds of store time after which an open shard is rolled over to one child [default: 14400]
     #[arg(long, value_name = "SECONDS", env = "HEADWATER_SHARD_LIFE")]
     pub shard_life: Option<u64>,
-    /// Enforce the service's rate limits
+    /// Enforce the service's rate limits on reading streams
     #[arg(long, env = "HEADWATER_AWS_LIMITS", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub aws_limits: Option<bool>,
     /// The account of a request: `123456789012` for all, or `ACCESSKEY=123456789012` for one key (repeatable)
@@ -258,10 +258,6 @@ impl Config {
         };
         let (account, accounts) = accounts(options.account.unwrap_or_default())?;
         ensure!(
-            !options.aws_limits.unwrap_or(false),
-            "--aws-limits: the service's rate limits are not enforced by this version, so it does not pretend to"
-        );
-        ensure!(
             options.shard_life.is_none_or(|seconds| (1..=SHARD_LIFE_MAX).contains(&seconds)),
             "--shard-life: between 1 and {SHARD_LIFE_MAX} seconds"
         );
@@ -288,7 +284,7 @@ impl Config {
             durability: options.durability.unwrap_or_default(),
             split_writes_per_second: options.split_writes_per_second.unwrap_or(limits::PARTITION_WRITE_UNITS as u64),
             shard_life: options.shard_life.unwrap_or(limits::SHARD_LIFE_MS as u64 / 1_000),
-            aws_limits: false,
+            aws_limits: options.aws_limits.unwrap_or(false),
             account,
             accounts,
             memory_bytes: options.memory.unwrap_or_else(quarter_of_memory),

@@ -101,7 +101,8 @@ pub(crate) async fn start_on(config: Config, store: embedded::Settings) -> Resul
     // Who knows this server's token controls its forks too.
     let control = control_token.clone().map_or(ControlAccess::Off, ControlAccess::Token);
     let forks = Forks::new(Config { control, ..config.clone() }, log.clone(), store.clone());
-    let operations = Operations::new(log.clone()).verifying_callers(config.credentials.is_some());
+    let operations =
+        Operations::new(log.clone()).verifying_callers(config.credentials.is_some()).with_aws_limits(config.aws_limits);
     let services = Services {
         dynamodb: operations.dynamodb(),
         streams: operations.dynamodb_streams(),

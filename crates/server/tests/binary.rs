@@ -41,7 +41,8 @@ fn what_cannot_be_done_is_refused_with_a_reason_and_no_backtrace() {
     let cases = [
         (&["--in-memory", "--listen", "0.0.0.0:0"][..], "--insecure"),
         (&["--in-memory", "--data-dir", "somewhere"], "--in-memory keeps nothing"),
-        (&["--in-memory", "--aws-limits"], "does not pretend"),
+        (&["--in-memory", "--shard-life", "0"], "--shard-life: between 1"),
+        (&["--in-memory", "--control", "--admin", "off"], "does not go with --admin off"),
         (&["--config", "no-such-file.toml"], "no-such-file.toml"),
     ];
     for (arguments, reason) in cases {

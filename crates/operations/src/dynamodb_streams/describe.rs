@@ -51,6 +51,9 @@ pub(crate) async fn describe(
     let parent = validation::filter(input.shard_filter.take())?;
     call.authorize(&access::describe_stream(call, &input))?;
     let stream = stream(service, call, &arn, &input.stream_arn)?;
+    if let Some(limits) = &service.limits {
+        limits.describe(stream.uid)?;
+    }
     let list = service.log.shards(stream.uid).map_err(refused)?;
     let start = input.exclusive_start_shard_id.as_deref();
     let chosen: Vec<&ShardInfo> = match &parent {

@@ -57,8 +57,14 @@ pub(crate) async fn records(
     let catalog = service.log.catalog().map_err(refused)?;
     let own = |stream: &&std::sync::Arc<StreamDefinition>| stream.scope == name::scope(call);
     let stream = catalog.stream(uid).filter(own).ok_or_else(|| error::no_stream(arn))?;
+    if let Some(limits) = &service.limits {
+        limits.read(uid, shard)?;
+    }
     let limit = PageLimit { records, bytes: STREAM_PAGE_BYTES_MAX };
     let page = service.log.page(uid, shard, from, limit).map_err(|cause| error::unreadable(cause, "", arn))?;
+    if let Some(limits) = &service.limits {
+        limits.gave(uid, shard, page.records.iter().map(|record| record.payload.len()).sum());
+    }
     let records = page.records.iter().map(|record| render(stream, shard, record)).collect::<Result<_, _>>()?;
     let next = page.next.map(|from| seal(service, arn, uid, shard, from));
     Ok(api::GetRecordsOutput { records: Some(records), next_shard_iterator: next })
