@@ -377,6 +377,7 @@ impl Cell for Postgres {
             syncs: groups,
             log_bytes_written: counters.bytes.load(Ordering::Relaxed),
             log_bytes_on_disk: counters.log_bytes.load(Ordering::Relaxed),
+            ..Stats::default()
         }
     }
 
