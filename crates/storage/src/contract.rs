@@ -251,8 +251,14 @@ pub struct Stats {
     pub syncs: u64,
     /// Bytes appended to log files since open, padding included.
     pub log_bytes_written: u64,
-    /// Bytes of log files on disk now.
+    /// Bytes of log files on disk now, those that only hold what is still wanted of others included.
     pub log_bytes_on_disk: u64,
+    /// Files now that hold what is still wanted of log files that were given back.
+    pub archive_runs: u64,
+    /// Their bytes; a part of `log_bytes_on_disk`.
+    pub archive_bytes: u64,
+    /// Log files given back since open because what was wanted of them was moved.
+    pub segments_archived: u64,
 }
 
 /// Where a copy goes: a folder that is new or empty.
@@ -313,7 +319,8 @@ pub trait Cell: Send + Sync + 'static {
     fn published(&self) -> watch::Receiver<Position>;
 
     /// States what is no longer wanted of the log; space is given back when and as the engine can. Snapshots taken
-    /// before may still see the records.
+    /// before may still see the records. Of a shard, nothing above its horizon ever goes, and what goes goes from the
+    /// lowest number on: after a crash a horizon may be lower than stated here, but there is no gap.
     fn trim(&self, horizons: &[Horizon]) -> Result<(), Error>;
 
     /// The newest store time that an earlier run may have shown: the clock is raised to it before use.

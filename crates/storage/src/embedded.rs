@@ -1,12 +1,13 @@
 //! The embedded engine: append-only segments that are stream log and write-ahead log at once, an index without a journal.
 //!
 //! ```text
-//! directory/  LOCK   STORE   log/0000…01.segment …   index/…
+//! directory/  LOCK   STORE   log/0000…01.segment …   archive/MANIFEST 0000…00.run …   index/…
 //!
 //! commit ─▶ segment (synced) ─▶ index in memory ─▶ published ─▶ answered
 //!                                └── rotated, flushed; what was not comes back from the segments
 //! ```
 
+mod archive;
 mod bytes;
 mod copy;
 mod engine;
@@ -72,6 +73,8 @@ pub enum Planted {
     RecordApartFromItem,
     /// Closes the active part of the index between two halves of a group.
     RotateInsideGroup,
+    /// Removes segments before the archive run that replaces them is durable.
+    FreeBeforeRun,
 }
 
 /// How a store is opened.
@@ -103,6 +106,11 @@ pub struct Settings {
     pub time_reserve: Duration,
     /// Rotates after one in so many groups, by chance. For tests.
     pub rotate_one_in: Option<u64>,
+    /// A sealed and flushed segment (an archive run too) is rewritten when less than this part of its bytes is still
+    /// wanted by a shard. Unit: hundredths.
+    pub archive_below_percent: u64,
+    /// Rewrites some segments, wanted or not, after one in so many flushes, by chance. For tests.
+    pub archive_one_in: Option<u64>,
     /// A bug to be found.
     pub planted: Option<Planted>,
 }
@@ -134,6 +142,8 @@ impl Settings {
             idle_statement: Duration::from_millis(20),
             time_reserve: Duration::from_secs(1),
             rotate_one_in: None,
+            archive_below_percent: 50,
+            archive_one_in: None,
             planted: None,
         }
     }
@@ -157,6 +167,8 @@ pub struct Recovered {
     pub groups_copied: u64,
     /// Segments found.
     pub segments: u64,
+    /// Archive runs found.
+    pub archive_runs: u64,
     /// Log bytes that were read and verified.
     pub bytes: u64,
     /// How long it took.

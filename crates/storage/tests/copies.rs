@@ -36,6 +36,7 @@ fn on_faulty(disk: &Faulty, directory: &str) -> Settings {
         reserve_bytes: Some(0),
         segment_bytes: 40 * 1024,
         rotate_one_in: Some(5),
+        archive_one_in: Some(2),
         ..Settings::on(Arc::new(disk.clone()), directory, IndexKind::OrderedMap)
     }
 }
@@ -103,6 +104,7 @@ fn history(cell: &dyn Cell) -> Records {
 struct Totals {
     copies: u64,
     links: u64,
+    runs: usize,
     records: usize,
     later: usize,
 }
@@ -114,10 +116,10 @@ fn copies_of(seed: u64, totals: &Arc<Mutex<Totals>>) {
     world.run(async move {
         let disk = Faulty::new();
         // Half of them write and flush without a pause: a flush may come between any two steps of a copy.
-        let (rotate_one_in, pause_ms) = if seed % 2 == 0 { (Some(5), 12) } else { (Some(1), 2) };
+        let (rotate_one_in, pause_ms) = if seed.is_multiple_of(2) { (Some(5), 12) } else { (Some(1), 2) };
         let settings = Settings { rotate_one_in, ..on_faulty(&disk, "data") };
         let cell = open(settings, &runtime).await.unwrap();
-        let (steps, drivers) = drive(&cell, &runtime, if seed % 2 == 0 { 30 } else { 120 }, pause_ms);
+        let (steps, drivers) = drive(&cell, &runtime, if seed.is_multiple_of(2) { 30 } else { 120 }, pause_ms);
         let mut made = Vec::new();
         for number in 0..4 {
             runtime.sleep(Duration::from_millis(runtime.random() % 90)).await;
@@ -146,6 +148,7 @@ fn copies_of(seed: u64, totals: &Arc<Mutex<Totals>>) {
             let mut totals = counted.lock();
             totals.copies += 1;
             totals.links += copied.links;
+            totals.runs += disk.list(&Path::new(&name).join("archive")).unwrap().len() - 1;
             totals.records += records;
             totals.later += all.len() - records;
         }
@@ -170,7 +173,14 @@ fn a_copy_is_the_store_at_one_position_and_survives_power_loss() {
     }
     let totals = totals.lock();
     println!("{totals:?}");
-    assert!(totals.copies == 240 && totals.links > 500 && totals.records > 5_000 && totals.later > 2_000, "{totals:?}");
+    assert!(
+        totals.copies == 240
+            && totals.links > 500
+            && totals.runs > 200
+            && totals.records > 5_000
+            && totals.later > 2_000,
+        "{totals:?}"
+    );
 }
 
 /// The power fails at each operation of the disk while a copy is made: the original is whole, the copy is no store or a
@@ -249,6 +259,8 @@ fn used_folders_full_disks_and_missing_links() {
         }
         let copy_to = |name: &str| cell.copy_to(Target::Same(name.into()));
         copy_to("copy").await.unwrap();
+        // What the store does by itself after that is done.
+        runtime.sleep(Duration::from_secs(2)).await;
         disk.create_dir(Path::new("mine")).unwrap();
         disk.create(Path::new("mine/letter")).unwrap();
         let (paths, folders) = (disk.paths(), disk.folders());
@@ -362,6 +374,7 @@ fn on_disk(folder: PathBuf) -> Settings {
         memtable_bytes: Some(128 * 1024),
         // A flush may end between any two steps of a copy.
         rotate_one_in: Some(2),
+        archive_one_in: Some(2),
         ..Settings::on_disk(folder)
     }
 }

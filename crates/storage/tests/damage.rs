@@ -22,6 +22,8 @@ fn settings(disk: &Faulty) -> Settings {
         reserve_bytes: Some(0),
         segment_bytes: 64 * 1024,
         rotate_one_in: Some(9),
+        // Archive runs have tests of their own: `archive.rs`.
+        archive_below_percent: 0,
         ..Settings::on(Arc::new(disk.clone()), "data", IndexKind::OrderedMap)
     }
 }

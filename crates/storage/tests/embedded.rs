@@ -66,6 +66,7 @@ fn the_engine_on_disk_conforms() {
 fn the_engine_on_disk_conforms_while_it_rotates_and_rolls_all_the_time() {
     let report = conforms_on_disk(|settings| {
         settings.rotate_one_in = Some(3);
+        settings.archive_one_in = Some(2);
         settings.segment_bytes = 64 * 1024;
         settings.memtable_bytes = Some(64 * 1024);
     });
@@ -80,6 +81,7 @@ fn conforms_simulated(seed: u64) -> (conformance::Report, u64) {
             let mut settings = simulated(&Faulty::new());
             if seed.is_multiple_of(2) {
                 settings.rotate_one_in = Some(1 + seed % 5);
+                settings.archive_one_in = Some(1 + seed % 3);
                 settings.segment_bytes = 32 * 1024;
             }
             Box::new(EmbeddedStore { settings, runtime: runtime.clone(), _folder: None })
@@ -514,7 +516,8 @@ fn relaxed_answers_early_shows_only_synced_records_and_never_gives_a_number_twic
 #[test]
 fn trim_gives_space_back_once_flushed_and_not_under_a_snapshot() {
     let removed = simulate(5, async |disk: Faulty, runtime: Runtime| {
-        let settings = Settings { segment_bytes: 32 * 1024, rotate_one_in: Some(6), ..simulated(&disk) };
+        let settings =
+            Settings { segment_bytes: 32 * 1024, rotate_one_in: Some(6), archive_below_percent: 0, ..simulated(&disk) };
         let (cell, _) = open(&settings, &runtime).await.unwrap();
         let mut numbers = Vec::new();
         for version in 0..120 {

@@ -28,11 +28,18 @@ struct Case {
     steps: u64,
     durability: Durability,
     planted: Option<Planted>,
+    /// Rewrites segments into archive runs after one in so many flushes.
+    archive_one_in: Option<u64>,
 }
 
 impl Case {
     const fn strict(seed: u64) -> Self {
-        Self { seed, steps: 7, durability: Durability::Strict, planted: None }
+        Self { seed, steps: 7, durability: Durability::Strict, planted: None, archive_one_in: None }
+    }
+
+    /// Small and frequent archiving. Nothing is trimmed: every record must still be there.
+    const fn archiving(seed: u64) -> Self {
+        Self { archive_one_in: Some(1), ..Self::strict(seed) }
     }
 }
 
@@ -44,6 +51,7 @@ struct Totals {
     acknowledged: u64,
     groups_copied: u64,
     groups_replayed: u64,
+    archive_runs: u64,
     violations: Vec<String>,
 }
 
@@ -51,6 +59,7 @@ fn settings(disk: &Faulty, case: &Case) -> Settings {
     Settings {
         durability: case.durability,
         planted: case.planted,
+        archive_one_in: case.archive_one_in,
         reserve_bytes: Some(0),
         segment_bytes: 40 * 1024,
         rotate_one_in: Some(5),
@@ -67,6 +76,7 @@ async fn open(disk: &Faulty, case: &Case, runtime: &Runtime, totals: &Mutex<Tota
     let mut totals = totals.lock();
     totals.groups_copied += recovered.groups_copied;
     totals.groups_replayed += recovered.groups_replayed;
+    totals.archive_runs += recovered.archive_runs;
     Ok(cell)
 }
 
@@ -244,10 +254,31 @@ fn relaxed_loses_answers_at_most_and_never_what_a_reader_saw() {
     assert!(totals.points > 80 && totals.recoveries > 500);
 }
 
+/// Goal: wherever archiving is cut off, the next start finds either the segments or the run: nothing is missing, nothing
+/// is there twice, nothing that was shown is gone.
+#[test]
+fn archiving_survives_power_loss_at_every_operation() {
+    let (mut points, mut recoveries, mut runs) = (0, 0, 0);
+    for seed in 1..=3 {
+        let totals = at_every_operation(Case::archiving(seed), 1);
+        println!("archiving, seed {seed}: {totals:?}");
+        assert!(totals.violations.is_empty(), "{}", totals.violations.join("\n"));
+        assert!(totals.acknowledged > 20 && totals.archive_runs > 0);
+        points += totals.points;
+        recoveries += totals.recoveries;
+        runs += totals.archive_runs;
+    }
+    println!("{points} crash points, {recoveries} recoveries, {runs} archive runs found by them, 0 violations");
+    assert!(
+        points > 400 && recoveries > 2_000 && runs > 1_000,
+        "{points} points, {recoveries} recoveries, {runs} runs"
+    );
+}
+
 /// Goal: recovery may be stopped anywhere too, again and again.
 #[test]
 fn recovery_survives_power_loss_at_each_of_its_own_operations() {
-    let case = Case::strict(5);
+    let case = Case::archiving(5);
     let totals = Arc::new(Mutex::new(Totals::default()));
     let whole = Faulty::new();
     run(case, &whole, case.steps, Ledger::default());
@@ -278,10 +309,17 @@ fn recovery_survives_power_loss_at_each_of_its_own_operations() {
 
 #[test]
 fn every_planted_bug_is_found() {
-    let bugs = [Planted::AckBeforeSync, Planted::NoSync, Planted::RecordApartFromItem, Planted::RotateInsideGroup];
+    let bugs = [
+        Planted::AckBeforeSync,
+        Planted::NoSync,
+        Planted::RecordApartFromItem,
+        Planted::RotateInsideGroup,
+        Planted::FreeBeforeRun,
+    ];
     for bug in bugs {
+        let archive_one_in = (bug == Planted::FreeBeforeRun).then_some(1);
         let found = (1..=4)
-            .map(|seed| at_every_operation(Case { planted: Some(bug), ..Case::strict(seed) }, 3))
+            .map(|seed| at_every_operation(Case { planted: Some(bug), archive_one_in, ..Case::strict(seed) }, 3))
             .find(|totals| !totals.violations.is_empty());
         let Some(totals) = found else { panic!("{bug:?} was not found") };
         println!(

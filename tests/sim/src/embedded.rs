@@ -44,6 +44,7 @@ impl Disk {
             reserve_bytes: Some(64 << 10),
             groups_in_flight_max: dice.between(1, 4) as usize,
             rotate_one_in: dice.percent(70).then(|| dice.between(2, 20)),
+            archive_one_in: dice.percent(60).then(|| dice.between(1, 4)),
             planted: bug.and_then(Bug::in_storage),
             ..Settings::on(Arc::new(faulty.clone()), "data", IndexKind::OrderedMap)
         };

@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::archive::Archive;
 use super::front::{Answer, Front, Group};
 use super::heads::Heads;
 use super::index::Index;
@@ -58,6 +59,8 @@ pub(super) struct Engine {
     pub(super) writer: Mutex<Writer>,
     pub(super) applying: Mutex<Applying>,
     pub(super) upkeep: Mutex<Upkeep>,
+    /// Held by whoever removes or rewrites files of the log.
+    pub(super) archive: Mutex<Archive>,
     pub(super) space: Space,
     /// Newest position known synced.
     pub(super) synced: AtomicU64,
@@ -87,6 +90,8 @@ pub(super) struct Counters {
     pub(super) plans: AtomicU64,
     pub(super) syncs: AtomicU64,
     pub(super) bytes: AtomicU64,
+    /// Segments that archive runs have replaced.
+    pub(super) archived: AtomicU64,
 }
 
 /// Durable groups that are not applied yet.
@@ -137,12 +142,16 @@ impl Cell for Embedded {
     fn stats(&self) -> Stats {
         let counters = &self.0.counters;
         let segments = self.0.log.segments();
+        let runs = || segments.iter().filter(|segment| segment.run.is_some());
         Stats {
             groups: counters.groups.load(Ordering::Relaxed),
             plans: counters.plans.load(Ordering::Relaxed),
             syncs: counters.syncs.load(Ordering::Relaxed),
             log_bytes_written: counters.bytes.load(Ordering::Relaxed),
             log_bytes_on_disk: segments.iter().map(|segment| segment.end()).sum(),
+            archive_runs: runs().count() as u64,
+            archive_bytes: runs().map(|run| run.end()).sum(),
+            segments_archived: counters.archived.load(Ordering::Relaxed),
         }
     }
 
@@ -202,8 +211,12 @@ impl Engine {
             }
             let oldest = self.snapshots.oldest();
             self.index.apply(group.position, oldest, &mut writes(&group));
+            let opens = group.frame.as_ref().is_some_and(|frame| frame.opens.is_some());
             self.note(&group, oldest);
             self.publish(group);
+            if opens {
+                self.tidy_inline();
+            }
         }
     }
 

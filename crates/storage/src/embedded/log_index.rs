@@ -1,43 +1,42 @@
-//! Where a shard's records are: in memory for the segment that grows, by footers for sealed ones.
+//! Where a shard's records are: in memory for the segment that grows, by footers for sealed ones and for archive runs.
 //!
 //! Kept in memory for every segment: its range of numbers; for every shard: which segments hold records of it. Footers
-//! (per shard: numbers, positions, places) are read when they are asked for and kept while there is room.
+//! (per shard: numbers, positions, places) are read when they are asked for and kept while there is room. An archive run
+//! stands where the first of the segments stood that it replaces, so a shard's records rise from each to the next.
 
 mod footer;
+mod read;
 mod segment_set;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use headwater_types::hash::FixedMap;
 use headwater_types::{Position, SequenceNumber, ShardUid};
 use parking_lot::{Mutex, RwLock};
 
-use super::bytes::{Cut, Reader};
-use super::frame::{RECORD_HEADER, record_checksum, take_record_header};
-use super::segment::{FOOTER_HEADER, SegmentId, corrupt, encode_footer};
-use super::snapshots::Shown;
-use crate::contract::{From, LogRecord, PageLimit};
+use super::archive::RunNumber;
+use super::segment::{FOOTER_HEADER, SegmentId, encode_footer};
 use crate::error::{Error, Kind};
 use crate::files::{File, Files, read_exactly};
-pub(super) use footer::{Entry, Footer};
-use footer::{decode_entries, decode_summary, encode_entries, read_footer_header};
+pub(super) use footer::{Entry, Footer, encode_entries};
+use footer::{Share, Summary, decode_summary, read_footer_header, shares};
+pub(super) use read::Gathered;
+use read::OpenSegments;
 use segment_set::SegmentSet;
 
-/// Records closer than this are read together. Unit: bytes.
-const GAP_MAX: u64 = 16 * 1024;
-/// Most bytes of one read, unless a single record is larger.
-const READ_MAX: u64 = 1024 * 1024;
-/// Sealed segments that stay open with their footers.
-const OPEN_MAX: usize = 128;
-
-/// What is kept of a segment.
+/// What is kept of a segment, or of an archive run in the place of segments.
 pub(super) struct Segment {
+    /// Of the first one that a run replaces.
     pub(super) id: SegmentId,
+    /// The last one that it stands for: a run's may be a later one than its own.
+    pub(super) through: SegmentId,
     pub(super) path: PathBuf,
+    /// Present: an archive run.
+    pub(super) run: Option<RunNumber>,
     seed: u64,
     state: RwLock<SegmentState>,
 }
@@ -50,6 +49,32 @@ struct SegmentState {
     end: u64,
     /// Position of its last group.
     last: Position,
+    /// Bytes of records that were wanted when it was last looked at, and whether that may have changed.
+    wanted: u64,
+    stale: bool,
+    /// Something in it cannot be read: it stays as it is.
+    damaged: bool,
+    /// Replaced: whoever was about to read it goes on with this.
+    replaced: Option<(Arc<dyn File>, Arc<Footer>)>,
+}
+
+impl SegmentState {
+    fn new(end: u64, last: Position) -> Self {
+        Self { growing: None, numbers: None, end, last, wanted: 0, stale: true, damaged: false, replaced: None }
+    }
+}
+
+/// A sealed file to be taken in.
+pub(super) struct Sealed {
+    pub(super) id: SegmentId,
+    pub(super) through: SegmentId,
+    pub(super) path: PathBuf,
+    pub(super) run: Option<RunNumber>,
+    /// Of its checksums.
+    pub(super) seed: u64,
+    /// Where its footer starts.
+    pub(super) end: u64,
+    pub(super) last: Position,
 }
 
 /// All segments.
@@ -67,19 +92,6 @@ struct State {
     shards: FixedMap<ShardUid, SegmentSet>,
 }
 
-#[derive(Default)]
-struct OpenSegments {
-    known: FixedMap<SegmentId, OpenSegment>,
-    clock: u64,
-}
-
-struct OpenSegment {
-    file: Arc<dyn File>,
-    footer: Arc<Footer>,
-    /// The clock when it was last asked for.
-    used: u64,
-}
-
 impl Segment {
     /// A segment whose records are all in memory.
     pub(super) fn growing(
@@ -90,8 +102,15 @@ impl Segment {
         end: u64,
         last: Position,
     ) -> Self {
-        let growing = Some((file, Footer::new()));
-        Self { id, path, seed, state: RwLock::new(SegmentState { growing, numbers: None, end, last }) }
+        let state = SegmentState { growing: Some((file, Footer::new())), ..SegmentState::new(end, last) };
+        Self { id, through: id, path, run: None, seed, state: RwLock::new(state) }
+    }
+
+    /// A sealed file whose footer says this.
+    pub(super) fn sealed(sealed: Sealed, numbers: Option<(SequenceNumber, SequenceNumber)>) -> Self {
+        let Sealed { id, through, path, run, seed, end, last } = sealed;
+        let state = SegmentState { numbers, ..SegmentState::new(end, last) };
+        Self { id, through, path, run, seed, state: RwLock::new(state) }
     }
 
     /// Position of its last group.
@@ -121,8 +140,9 @@ impl Segment {
         state.end = end;
         state.last = position;
         let mut new = Vec::new();
-        let SegmentState { growing, numbers, .. } = &mut *state;
+        let SegmentState { growing, numbers, stale, .. } = &mut *state;
         let Some((_, footer)) = growing else { return new };
+        *stale = true;
         for (shard, entry) in records {
             let (low, high) = numbers.unwrap_or((entry.number, entry.number));
             *numbers = Some((low.min(entry.number), high.max(entry.number)));
@@ -152,37 +172,23 @@ impl LogIndex {
             Some((_, footer)) => footer.keys().copied().collect(),
             None => Vec::new(),
         };
+        self.put(&mut state, segment, shards.into_iter());
+    }
+
+    /// Takes a sealed file in by the summary of its footer; false when there is no whole footer.
+    pub(super) fn insert_sealed(&self, sealed: Sealed) -> Result<bool, Error> {
+        let file = self.files.open(&sealed.path).map_err(|error| unreadable(&sealed.path, error))?;
+        let Some((numbers, shares)) = read_summary(&*file, sealed.end, sealed.seed) else { return Ok(false) };
+        let segment = Arc::new(Segment::sealed(sealed, numbers));
+        self.put(&mut self.state.write(), segment, shares.into_iter().map(|share| share.shard));
+        Ok(true)
+    }
+
+    fn put(&self, state: &mut State, segment: Arc<Segment>, shards: impl Iterator<Item = ShardUid>) {
         for shard in shards {
             state.shards.entry(shard).or_default().insert(segment.id);
         }
         state.segments.insert(segment.id, segment);
-    }
-
-    /// Takes a sealed segment in by the summary of its footer; false when there is no whole footer.
-    pub(super) fn insert_sealed(
-        &self,
-        id: SegmentId,
-        path: PathBuf,
-        seed: u64,
-        end: u64,
-        last: Position,
-    ) -> Result<bool, Error> {
-        let file = self.files.open(&path).map_err(|error| unreadable(&path, error))?;
-        let Some((header, _)) = read_footer_header(&*file, end) else { return Ok(false) };
-        let start = end + FOOTER_HEADER as u64;
-        let Ok(summary) = read_exactly(&*file, start, header.summary_length as usize) else { return Ok(false) };
-        if !header.summary_holds(&summary, seed) {
-            return Ok(false);
-        }
-        let Ok((numbers, shards)) = decode_summary(&summary) else { return Ok(false) };
-        let state = SegmentState { growing: None, numbers, end, last };
-        let segment = Arc::new(Segment { id, path, seed, state: RwLock::new(state) });
-        let mut state = self.state.write();
-        for shard in shards {
-            state.shards.entry(shard).or_default().insert(id);
-        }
-        state.segments.insert(id, segment);
-        Ok(true)
     }
 
     pub(super) fn segment(&self, id: SegmentId) -> Option<Arc<Segment>> {
@@ -228,7 +234,7 @@ impl LogIndex {
             file.sync_data()
         };
         write().map_err(|error| unreadable(&segment.path, error))?;
-        self.open.lock().put(segment.id, file, footer);
+        self.open.lock().put(segment, file, footer);
         segment.state.write().growing = None;
         Ok(())
     }
@@ -243,18 +249,6 @@ impl LogIndex {
         self.state.read().segments.values().cloned().collect()
     }
 
-    /// The last number of each shard in a segment.
-    pub(super) fn last_numbers(&self, segment: &Segment) -> Result<Vec<(ShardUid, SequenceNumber)>, Error> {
-        let last = |footer: &Footer| {
-            let shards = footer.iter().filter_map(|(shard, entries)| Some((*shard, entries.last()?.number)));
-            shards.collect()
-        };
-        if let Some((_, footer)) = &segment.state.read().growing {
-            return Ok(last(footer));
-        }
-        Ok(last(&self.opened(segment)?.1))
-    }
-
     /// Forgets segments before `first`; the shards that have none left.
     pub(super) fn remove_before(&self, first: SegmentId) -> Vec<ShardUid> {
         let mut state = self.state.write();
@@ -267,156 +261,19 @@ impl LogIndex {
             }
             !none
         });
-        self.open.lock().known.retain(|id, _| *id >= first);
+        self.open.lock().retain(|id| id >= first);
         empty
     }
-
-    /// A page of a shard's records, as a snapshot shows them.
-    pub(super) fn read(
-        &self,
-        shown: &Shown,
-        shard: ShardUid,
-        from: From,
-        limit: PageLimit,
-    ) -> Result<Vec<LogRecord>, Error> {
-        let horizon = shown.horizons.get(&shard).copied().unwrap_or_default();
-        let start = match from {
-            From::At(number) => number,
-            From::After(number) => SequenceNumber(number.0.saturating_add(1)),
-        };
-        if matches!(from, From::After(SequenceNumber(u64::MAX))) || limit.records == 0 {
-            return Ok(Vec::new());
-        }
-        let mut wanted = Wanted { start: start.max(horizon), limit, upto: shown.log, bytes: 0, full: false };
-        let mut page = Vec::new();
-        for segment in self.holding(shown, shard, wanted.start) {
-            let (file, entries) = self.entries(&segment, shard, &mut wanted)?;
-            read_records(&*file, &segment, shard, &entries, &mut page)?;
-            wanted.limit.records -= entries.len();
-            if wanted.full || wanted.limit.records == 0 {
-                break;
-            }
-        }
-        Ok(page)
-    }
-
-    fn holding(&self, shown: &Shown, shard: ShardUid, start: SequenceNumber) -> Vec<Arc<Segment>> {
-        let state = self.state.read();
-        let Some(set) = state.shards.get(&shard) else { return Vec::new() };
-        let segments = set.from(shown.first).filter_map(|id| state.segments.get(&id));
-        segments.filter(|segment| segment.covers(start)).cloned().collect()
-    }
-
-    fn entries(
-        &self,
-        segment: &Segment,
-        shard: ShardUid,
-        wanted: &mut Wanted,
-    ) -> Result<(Arc<dyn File>, Vec<Entry>), Error> {
-        if let Some((file, footer)) = &segment.state.read().growing {
-            return Ok((file.clone(), wanted.choose(footer.get(&shard))));
-        }
-        let (file, footer) = self.opened(segment)?;
-        Ok((file, wanted.choose(footer.get(&shard))))
-    }
-
-    fn opened(&self, segment: &Segment) -> Result<(Arc<dyn File>, Arc<Footer>), Error> {
-        if let Some(open) = self.open.lock().get(segment.id) {
-            return Ok(open);
-        }
-        let end = segment.state.read().end;
-        let file = self.files.open(&segment.path).map_err(|error| unreadable(&segment.path, error))?;
-        let damaged = || corrupt(&segment.path, end, "the segment's footer is damaged");
-        let (header, entries_at) = read_footer_header(&*file, end).ok_or_else(damaged)?;
-        let entries = read_exactly(&*file, entries_at, header.entries_length as usize)
-            .map_err(|error| unreadable(&segment.path, error))?;
-        if !header.entries_hold(&entries, segment.seed) {
-            return Err(damaged());
-        }
-        let footer = Arc::new(decode_entries(&entries).map_err(|Cut| damaged())?);
-        self.open.lock().put(segment.id, file.clone(), footer.clone());
-        Ok((file, footer))
-    }
 }
 
-impl OpenSegments {
-    fn get(&mut self, id: SegmentId) -> Option<(Arc<dyn File>, Arc<Footer>)> {
-        self.clock += 1;
-        let open = self.known.get_mut(&id)?;
-        open.used = self.clock;
-        Some((open.file.clone(), open.footer.clone()))
+/// The summary of a file's footer, if it is whole.
+fn read_summary(file: &dyn File, end: u64, seed: u64) -> Option<Summary> {
+    let (header, _) = read_footer_header(file, end)?;
+    let summary = read_exactly(file, end + FOOTER_HEADER as u64, header.summary_length as usize).ok()?;
+    if !header.summary_holds(&summary, seed) {
+        return None;
     }
-
-    fn put(&mut self, id: SegmentId, file: Arc<dyn File>, footer: Arc<Footer>) {
-        self.clock += 1;
-        self.known.insert(id, OpenSegment { file, footer, used: self.clock });
-        if self.known.len() > OPEN_MAX {
-            let oldest = self.known.iter().min_by_key(|(_, open)| open.used).map(|(id, _)| *id);
-            oldest.map(|id| self.known.remove(&id));
-        }
-    }
-}
-
-/// What is still missing of a page.
-struct Wanted {
-    start: SequenceNumber,
-    limit: PageLimit,
-    upto: Position,
-    bytes: usize,
-    full: bool,
-}
-
-impl Wanted {
-    fn choose(&mut self, entries: Option<&Vec<Entry>>) -> Vec<Entry> {
-        let entries = entries.map_or(&[][..], Vec::as_slice);
-        let first = entries.partition_point(|entry| entry.number < self.start);
-        let mut chosen = Vec::new();
-        for entry in entries[first..].iter().take(self.limit.records) {
-            let length = entry.length as usize;
-            let any = self.bytes > 0 || !chosen.is_empty();
-            if entry.position > self.upto || (any && self.bytes + length > self.limit.bytes) {
-                self.full = true;
-                break;
-            }
-            self.bytes += length;
-            chosen.push(*entry);
-        }
-        chosen
-    }
-}
-
-/// Reads records that lie close to each other at once.
-fn read_records(
-    file: &dyn File,
-    segment: &Segment,
-    shard: ShardUid,
-    entries: &[Entry],
-    page: &mut Vec<LogRecord>,
-) -> Result<(), Error> {
-    let end_of = |entry: &Entry| entry.offset + RECORD_HEADER as u64 + u64::from(entry.length);
-    let mut rest = entries;
-    while let Some(first) = rest.first() {
-        let mut end = end_of(first);
-        let close = rest.iter().skip(1).take_while(|entry| {
-            let joins = entry.offset <= end + GAP_MAX && end_of(entry) - first.offset <= READ_MAX;
-            if joins {
-                end = end_of(entry);
-            }
-            joins
-        });
-        let count = 1 + close.count();
-        let bytes = read_exactly(file, first.offset, (end - first.offset) as usize)
-            .map_err(|error| unreadable(&segment.path, error))?;
-        let bytes = Bytes::from(bytes);
-        for entry in &rest[..count] {
-            let at = (entry.offset - first.offset) as usize;
-            let record = take_record(&bytes.slice(at..), shard, entry)
-                .ok_or_else(|| corrupt(&segment.path, entry.offset, "the record is damaged"))?;
-            page.push(record);
-        }
-        rest = &rest[count..];
-    }
-    Ok(())
+    decode_summary(&summary).ok()
 }
 
 /// Whether a file has its whole footer behind the last group.
@@ -431,18 +288,7 @@ pub(super) fn is_sealed(file: &dyn File, end: u64, seed: u64) -> bool {
         && file.len().is_ok_and(|len| len == ends)
 }
 
-fn take_record(bytes: &Bytes, shard: ShardUid, entry: &Entry) -> Option<LogRecord> {
-    let mut reader = Reader::new(bytes);
-    let (found_shard, number, length, checksum) = take_record_header(&mut reader).ok()?;
-    let payload = bytes.slice_ref(reader.take(length as usize).ok()?);
-    let whole = found_shard == shard
-        && number == entry.number
-        && length == entry.length
-        && checksum == record_checksum(&payload);
-    whole.then_some(LogRecord { number, payload })
-}
-
-fn unreadable(path: &std::path::Path, error: io::Error) -> Error {
+fn unreadable(path: &Path, error: io::Error) -> Error {
     let kind = if error.kind() == io::ErrorKind::StorageFull { Kind::Full } else { Kind::Unavailable };
     Error::new(kind, format!("{}: the segment cannot be read or written", path.display())).because(error)
 }

@@ -20,12 +20,13 @@ use headwater_types::{Clock, Millis, Position, Runtime};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::archive::Archive;
 use super::engine::{Applying, Counters, Engine};
 use super::frame::{decode, decode_horizons};
 use super::front::Front;
 use super::heads::Heads;
 use super::index::{Index, Lsm, OrderedMap};
-use super::log_index::{Entry, LogIndex, Segment};
+use super::log_index::{Entry, LogIndex, Sealed, Segment};
 use super::rows;
 use super::segment::{
     BLOCK, BLOCK_IN_MEMORY, End, GROUP_HEADER, GroupHeader, GroupKind, SegmentHeader, SegmentId, corrupt,
@@ -38,8 +39,8 @@ use super::writer::Writer;
 use super::{IndexKind, Recovered, Settings};
 use crate::error::{Error, Kind};
 use crate::files::{Files, Lock, write_whole};
-pub(super) use scan::find_segments;
-use scan::{Found, copy, scan};
+use scan::{Found, copy, remove_replaced, scan};
+pub(super) use scan::{ends, find_segments};
 
 /// The reserve, where none is set.
 const RESERVE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
@@ -56,13 +57,19 @@ pub(super) fn open(
     let mut store = Store::find(&*files, &directory, &runtime)?;
     let folder = directory.join("log");
     make_folder(&*files, &folder)?;
-    let mut found = find_segments(&*files, &folder, &store)?;
+    let (archive, runs) = Archive::open(&*files, &directory, &store)?;
+    let mut found = find_segments(&*files, &folder, &store, &archive.manifest)?;
     let index = open_index(&settings)?;
     let at_flush = rows::read(&*index)?;
     let flushed = at_flush.flush_point.unwrap_or_default();
     check_beginning(&found, flushed, &folder, at_flush.flush_point.is_some())?;
-    let mut recovered = Recovered { segments: found.len() as u64, created: !store.begun, ..Recovered::default() };
-    let end = scan(&mut found, flushed, &mut recovered)?;
+    let mut recovered = Recovered {
+        segments: found.len() as u64,
+        archive_runs: runs.len() as u64,
+        created: !store.begun,
+        ..Recovered::default()
+    };
+    let end = scan(&mut found, &archive.manifest, flushed, &mut recovered)?;
 
     let newest = found.last();
     let last_group = newest.and_then(|found| found.groups.last());
@@ -84,6 +91,7 @@ pub(super) fn open(
     };
     let copies = copy(&found, &header)?;
     recovered.groups_copied = copies.groups.len() as u64;
+    remove_replaced(&*files, &folder, &archive.manifest)?;
     let path = folder.join(header.id.file_name());
     let mut parts: Vec<&[u8]> = vec![&copies.first];
     parts.extend(copies.bytes.iter().map(Vec::as_slice));
@@ -97,15 +105,16 @@ pub(super) fn open(
         last.groups.retain(|(group, _)| group.offset < end.offset);
     }
     found.push(Found { header: header.clone(), path, file, groups: copies.groups });
-    let engine = build(settings, runtime, clock.clone(), lock, &found, copies.end, index, mark, store)?;
-    engine.load(&at_flush, flushed);
-    engine.replay(&found, flushed, &mut recovered)?;
+    let engine = build(settings, runtime, clock.clone(), lock, &found, copies.end, index, mark, store, archive)?;
+    engine.load(&at_flush, flushed, runs.first());
+    engine.replay(&found, runs, flushed, &mut recovered)?;
+    engine.raise_archived();
     *engine.front.lock() = Front::new(&header, copies.end, engine.heads.newest(), &engine.settings);
     recovered.milliseconds = (clock.monotonic() - start).as_millis() as u64;
     Ok((engine, recovered))
 }
 
-fn make_folder(files: &dyn Files, folder: &Path) -> Result<(), Error> {
+pub(super) fn make_folder(files: &dyn Files, folder: &Path) -> Result<(), Error> {
     files.create_dir(folder).map_err(|error| unreadable(folder, error))?;
     let above = folder.parent().unwrap_or(Path::new("."));
     files.sync_dir(above).map_err(|error| unreadable(above, error))
@@ -138,6 +147,16 @@ fn check_beginning(found: &[Found], flushed: Position, folder: &Path, has_index:
         }
         return Ok(());
     };
+    for (before, after) in found.iter().zip(found.iter().skip(1)) {
+        let (archived, upto) = (after.header.previous.position, flushed.0);
+        if before.header.id.next() != after.header.id && archived > flushed {
+            let what = format!(
+                "the log is archived up to position {}, but the index holds positions up to {upto} only",
+                archived.0
+            );
+            return Err(corrupt(&after.path, 0, &what));
+        }
+    }
     if first.header.previous.position > flushed {
         let (from, upto) = (first.header.previous.position.0 + 1, flushed.0);
         let what = format!("the log begins at position {from}, but the index holds positions up to {upto} only");
@@ -158,6 +177,7 @@ fn build(
     index: Arc<dyn Index>,
     mark: Millis,
     store: Store,
+    archive: Archive,
 ) -> Result<Arc<Engine>, Error> {
     let newest = found.last().expect("the new segment is there");
     let header = &newest.header;
@@ -200,6 +220,7 @@ fn build(
         writer: Mutex::new(writer),
         applying: Mutex::new(Applying::default()),
         upkeep: Mutex::new(Upkeep::default()),
+        archive: Mutex::new(archive),
         space: Space::new(reserve),
         synced: AtomicU64::new(end.position.0),
         marked: AtomicI64::new(header.mark.0),
@@ -222,18 +243,42 @@ fn build(
 
 impl Engine {
     /// Takes over what the index says of the flush point.
-    fn load(&self, at_flush: &rows::Found, flushed: Position) {
+    fn load(&self, at_flush: &rows::Found, flushed: Position, run: Option<&Sealed>) {
         self.heads.load(flushed, at_flush.heads.iter().copied());
         self.snapshots.raise(&at_flush.horizons);
         self.snapshots.publish(flushed);
         self.upkeep.lock().flushed = flushed;
+        if let Some(run) = run {
+            self.snapshots.show_from(run.id);
+        }
+    }
+
+    /// Takes over the horizons that the runs were made with: what lies below them is partly gone.
+    fn raise_archived(&self) {
+        let mut horizons = self.archive.lock().manifest.horizons.clone();
+        horizons.retain(|(shard, _)| self.log.holds(*shard));
+        let raised = self.snapshots.raise(&horizons);
+        self.upkeep.lock().note_horizons(raised.iter().map(|(shard, _)| *shard));
     }
 
     /// Registers every segment and applies every group beyond the flush point.
-    fn replay(self: &Arc<Self>, found: &[Found], flushed: Position, recovered: &mut Recovered) -> Result<(), Error> {
-        let ends = found.iter().skip(1).map(|next| next.header.previous);
+    fn replay(
+        self: &Arc<Self>,
+        found: &[Found],
+        runs: Vec<Sealed>,
+        flushed: Position,
+        recovered: &mut Recovered,
+    ) -> Result<(), Error> {
+        let ends = ends(found, &self.archive.lock().manifest);
         let writer = self.writer.lock().segment.clone();
-        for (segment, end) in found.iter().zip(ends.map(Some).chain([None])) {
+        let mut runs = runs.into_iter().peekable();
+        for (segment, end) in found.iter().zip(ends.into_iter().map(Some).chain([None])) {
+            while let Some(run) = runs.next_if(|run| run.id < segment.header.id) {
+                let (path, end) = (run.path.clone(), run.end);
+                if !self.log.insert_sealed(run)? {
+                    return Err(corrupt(&path, end, "the archive run's footer is damaged"));
+                }
+            }
             let known = match end {
                 None => writer.clone(),
                 Some(end) => match self.register(segment, end, flushed, recovered)? {
@@ -271,8 +316,12 @@ impl Engine {
         _recovered: &Recovered,
     ) -> Result<Option<Arc<Segment>>, Error> {
         let (id, path, seed) = (found.header.id, found.path.clone(), found.header.seed());
-        if end.position <= flushed && self.log.insert_sealed(id, path.clone(), seed, end.offset, end.position)? {
-            return Ok(None);
+        if end.position <= flushed {
+            let (path, through, run) = (path.clone(), id, None);
+            let sealed = Sealed { id, through, path, run, seed, end: end.offset, last: end.position };
+            if self.log.insert_sealed(sealed)? {
+                return Ok(None);
+            }
         }
         Ok(Some(Arc::new(Segment::growing(id, path, seed, found.file.clone(), end.offset, end.position))))
     }

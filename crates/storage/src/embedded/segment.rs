@@ -24,7 +24,7 @@ pub(super) const BLOCK_IN_MEMORY: u64 = 64;
 /// Version of this form. Zero until release 0.1.0, and until then bound to [`BUILD`].
 pub(super) const FORMAT: u32 = 0;
 /// Names the form that this build writes while the format version is zero; raised by every change of it.
-pub(super) const BUILD: &str = "headwater 0.0.0 form 1";
+pub(super) const BUILD: &str = "headwater 0.0.0 form 2";
 /// Length of a group's header. Unit: bytes.
 pub(super) const GROUP_HEADER: usize = 88;
 

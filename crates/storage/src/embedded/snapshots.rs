@@ -74,6 +74,28 @@ impl Snapshots {
         state.pins.first_key_value().map_or(state.shown.first, |(_, (_, first))| *first)
     }
 
+    /// The oldest segment that a new snapshot may read.
+    pub(super) fn first(&self) -> SegmentId {
+        self.0.lock().shown.first
+    }
+
+    /// At the start: this is the oldest one, before those found.
+    pub(super) fn show_from(&self, first: SegmentId) {
+        self.change(|state| state.shown.first = state.shown.first.min(first));
+    }
+
+    /// The horizons of now, and a mark: every snapshot that is taken later has these or higher ones.
+    pub(super) fn mark(&self) -> (Arc<Horizons>, u64) {
+        let mut state = self.0.lock();
+        state.newest = Weak::new();
+        (state.shown.horizons.clone(), state.pins_ever)
+    }
+
+    /// Whether no snapshot from before a mark is held any more.
+    pub(super) fn passed(&self, mark: u64) -> bool {
+        self.0.lock().pins.first_key_value().is_none_or(|(pin, _)| *pin > mark)
+    }
+
     pub(super) fn published(&self) -> Position {
         self.0.lock().shown.position
     }

@@ -1,4 +1,4 @@
-//! Work beside the commits: sealing segments, flushing and compacting the index, giving back trimmed segments.
+//! Work beside the commits: sealing segments, flushing and compacting the index, giving space back.
 //!
 //! Rotation is a step of the last stage, after a whole group is applied and published and before anything of the next:
 //! so a closed part of the index ends at a position, and the rows written last into it (heads, horizons, the flush point)
@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_types::{Position, SequenceNumber, ShardUid};
 
+use super::archive::Archive;
 use super::engine::{Engine, closed};
 use super::log_index::Segment;
 use super::rows;
@@ -35,9 +36,12 @@ pub(super) struct Upkeep {
     bytes_at_rotation: u64,
     compact: bool,
     compacting: bool,
-    sweep: bool,
-    /// A trimmed segment waits for a snapshot to be dropped.
-    pinned: bool,
+    /// Space may be given back.
+    pub(super) sweep: bool,
+    /// What could be removed waits for a snapshot to be dropped.
+    pub(super) pinned: bool,
+    /// Something is to be archived whether or not it pays.
+    pub(super) by_chance: bool,
     /// Horizons that are not in the index yet.
     horizons: BTreeSet<ShardUid>,
 }
@@ -58,7 +62,7 @@ impl Upkeep {
 impl Engine {
     pub(super) fn trim(self: &Arc<Self>, horizons: &[Horizon]) -> Result<(), Error> {
         let wanted: Vec<(ShardUid, SequenceNumber)> = horizons.iter().map(|each| (each.shard, each.below)).collect();
-        {
+        let raised = {
             let mut front = self.front.lock();
             if let Some(reason) = &front.closed {
                 return Err(closed(reason));
@@ -69,9 +73,12 @@ impl Engine {
                 front.raise_horizons(self.clock.store(), self.synced(), &raised);
                 self.start_writing(front);
             }
-        }
+            raised
+        };
+        self.log.touch(&raised);
         if self.volatile {
-            return self.sweep();
+            self.tidy_inline();
+            return Ok(());
         }
         self.upkeep.lock().sweep = true;
         self.kick();
@@ -95,8 +102,7 @@ impl Engine {
             std::mem::take(&mut upkeep.pinned)
         };
         if waits && self.volatile {
-            // Memory cannot fail to forget.
-            let _ = self.sweep();
+            self.tidy_inline();
         } else if waits {
             self.kick();
         }
@@ -139,7 +145,7 @@ impl Engine {
     }
 
     /// Starts whatever can be done now.
-    fn kick(self: &Arc<Self>) {
+    pub(super) fn kick(self: &Arc<Self>) {
         let (work, compact) = {
             let mut upkeep = self.upkeep.lock();
             let work = !upkeep.running && self.next(&mut upkeep, false).is_some();
@@ -218,7 +224,10 @@ impl Engine {
                 Ok(())
             }
             Job::Flush => self.flush(),
-            Job::Sweep => self.sweep(),
+            Job::Sweep => {
+                // What found no room is to be tried again.
+                self.tidy().inspect_err(|_| self.upkeep.lock().sweep = true)
+            }
         }
     }
 
@@ -246,6 +255,8 @@ impl Engine {
             upkeep.sweep = true;
             upkeep.compact = true;
         }
+        let chance = self.settings.archive_one_in.is_some_and(|of| self.runtime.random().is_multiple_of(of.max(1)));
+        self.upkeep.lock().by_chance |= chance;
         self.progress.send_modify(|progress| *progress += 1);
         Ok(())
     }
@@ -274,18 +285,26 @@ impl Engine {
         self.kick();
     }
 
-    /// Removes segments from the oldest on that nothing needs: flushed, below every horizon, held by no snapshot. Blocks.
-    fn sweep(self: &Arc<Self>) -> Result<(), Error> {
+    /// Every position up to this one is in the index on disk.
+    pub(super) fn flushed(&self) -> Position {
+        if self.volatile { Position(u64::MAX) } else { self.upkeep.lock().flushed }
+    }
+
+    /// The segments whose last position and records are not known yet: this one and later ones, since groups of the one
+    /// before may wait to be applied until a group of this one is noted; and the one that is written to.
+    pub(super) fn growing(&self) -> (SegmentId, SegmentId) {
+        (SegmentId(self.noted.load(Ordering::Acquire)), self.writer.lock().segment.id)
+    }
+
+    /// Removes files from the oldest on that nothing needs: flushed, below every horizon, held by no snapshot. Blocks.
+    pub(super) fn sweep(&self, archive: &mut Archive) -> Result<(), Error> {
         while let Some(segment) = self.log.oldest() {
-            let flushed = if self.volatile { Position(u64::MAX) } else { self.upkeep.lock().flushed };
-            // Until a group of a later segment is noted, groups of this one may wait to be applied, and neither its last
-            // position nor its records are known.
-            let noted = SegmentId(self.noted.load(Ordering::Acquire));
-            let grows = segment.id >= noted || segment.id == self.writer.lock().segment.id;
-            if grows || segment.last() > flushed || !self.is_trimmed(&segment)? {
+            let (noted, writing) = self.growing();
+            let grows = segment.id >= noted || segment.id == writing;
+            if grows || segment.last() > self.flushed() || self.is_wanted(&segment)? {
                 return Ok(());
             }
-            let first = segment.id.next();
+            let first = segment.through.next();
             self.snapshots.forget(first, &[]);
             if self.snapshots.oldest_segment() < first {
                 self.upkeep.lock().pinned = true;
@@ -294,15 +313,11 @@ impl Engine {
                     return Ok(());
                 }
             }
-            let remove = || {
-                self.files.remove(&segment.path)?;
-                // One by one, so that a crash never leaves an older segment without the ones after it.
-                self.files.sync_dir(&self.folder)
-            };
-            remove().map_err(|error| {
-                let what = format!("{}: the segment cannot be removed", segment.path.display());
-                Error::new(Kind::Unavailable, what).because(error)
-            })?;
+            if segment.run.is_some() {
+                self.remove_run(archive, &segment)?;
+            } else {
+                self.remove_segment(&segment)?;
+            }
             let empty = self.log.remove_before(first);
             self.snapshots.forget(first, &empty);
             self.upkeep.lock().note_horizons(empty);
@@ -310,10 +325,21 @@ impl Engine {
         Ok(())
     }
 
-    fn is_trimmed(&self, segment: &Segment) -> Result<bool, Error> {
-        let horizons = self.snapshots.horizons();
-        let passed = |(shard, last): &(ShardUid, SequenceNumber)| horizons.get(shard).is_some_and(|below| last < below);
-        Ok(self.log.last_numbers(segment)?.iter().all(passed))
+    /// Whether anything in a file is wanted; what cannot be read is left as it is.
+    fn is_wanted(&self, segment: &Segment) -> Result<bool, Error> {
+        Ok(self.wanted(segment)?.is_none_or(|wanted| wanted > 0))
+    }
+
+    fn remove_segment(&self, segment: &Segment) -> Result<(), Error> {
+        let remove = || {
+            self.files.remove(&segment.path)?;
+            // One by one, so that a crash never leaves an older segment without the ones after it.
+            self.files.sync_dir(&self.folder)
+        };
+        remove().map_err(|error| {
+            let what = format!("{}: the segment cannot be removed", segment.path.display());
+            Error::new(Kind::Unavailable, what).because(error)
+        })
     }
 }
 

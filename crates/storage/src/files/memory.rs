@@ -123,6 +123,8 @@ impl File for Bytes {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        // Synced where it is whole: what it will not grow into is given back.
+        self.0.write().shrink_to_fit();
         Ok(())
     }
 

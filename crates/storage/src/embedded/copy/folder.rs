@@ -7,6 +7,7 @@ use std::sync::Arc;
 use headwater_types::Position;
 
 use crate::contract::Copied;
+use crate::embedded::archive::{Manifest, is_run};
 use crate::embedded::segment::SegmentId;
 use crate::embedded::store::{Store, sync_above};
 use crate::error::{Error, Kind};
@@ -31,7 +32,7 @@ enum How {
 }
 
 /// The folders of a store that hold files.
-const FOLDERS: [&str; 3] = ["log", "index", "index/tables"];
+const FOLDERS: [&str; 4] = ["log", "archive", "index", "index/tables"];
 
 /// Every kind of file that a store has in its folders, and how it gets into a copy. What is not named here stays behind.
 fn how(folder: &str, name: &str) -> How {
@@ -40,6 +41,7 @@ fn how(folder: &str, name: &str) -> How {
         "index" if name.starts_with("run-") && !name.ends_with(crate::files::TEMPORARY) => How::Link,
         "index" if name == "manifest" || name == "current" => How::Names,
         "index/tables" => How::Link,
+        "archive" if is_run(name) => How::Link,
         _ => How::Not,
     }
 }
@@ -99,6 +101,19 @@ impl Copier {
             }
         }
         Ok(copy)
+    }
+
+    /// The archive runs that a list names, and the list.
+    pub(super) fn archive(&mut self, manifest: &Manifest, store: u128) -> Result<(), Error> {
+        for name in manifest.run_files() {
+            if !self.link("archive", &name)? {
+                let what = format!("{}: this archive run is missing", self.from.join("archive").join(name).display());
+                return Err(Error::new(Kind::Corrupt, what));
+            }
+        }
+        manifest.write(&*self.to_files, &self.to.join("archive"), store)?;
+        self.copied.copies += 1;
+        Ok(())
     }
 
     /// The index as of its newest flush: whatever it names, however often that changes meanwhile.

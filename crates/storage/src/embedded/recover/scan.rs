@@ -8,6 +8,7 @@ use headwater_types::Position;
 
 use super::unreadable;
 use crate::embedded::Recovered;
+use crate::embedded::archive::Manifest;
 use crate::embedded::segment::{
     BLOCK, End, GROUP_HEADER, GroupHeader, GroupKind, SegmentHeader, SegmentId, corrupt, payload_checksum,
 };
@@ -25,11 +26,19 @@ pub(in crate::embedded) struct Found {
 }
 
 /// All segments by id, their headers read and their order checked.
-pub(in crate::embedded) fn find_segments(files: &dyn Files, folder: &Path, store: &Store) -> Result<Vec<Found>, Error> {
+///
+/// What an archive run replaces is passed over: the run has it.
+pub(in crate::embedded) fn find_segments(
+    files: &dyn Files,
+    folder: &Path,
+    store: &Store,
+    archived: &Manifest,
+) -> Result<Vec<Found>, Error> {
     let mut ids = Vec::new();
     for name in files.list(folder).map_err(|error| unreadable(folder, error))? {
         let path = folder.join(&name);
         match SegmentId::parse(&name) {
+            Some(id) if archived.covers(id) => {}
             Some(id) => ids.push(id),
             None if name.ends_with(TEMPORARY) => files.remove(&path).map_err(|error| unreadable(&path, error))?,
             None => return Err(corrupt(&path, 0, "this file is no segment of the log")),
@@ -45,15 +54,23 @@ pub(in crate::embedded) fn find_segments(files: &dyn Files, folder: &Path, store
         block.truncate(read);
         let header = SegmentHeader::decode(&block, &path, store.id, id)?;
         if let Some(before) = found.last() {
-            if before.header.id.next() != id {
-                let missing = folder.join(before.header.id.next().file_name());
-                return Err(corrupt(&missing, 0, "this segment of the log is missing"));
+            let next = before.header.id.next();
+            if let Some(gap) = archived.gap(next, id) {
+                return Err(corrupt(&folder.join(gap.file_name()), 0, "this segment of the log is missing"));
             }
-            if header.previous.segment != before.header.id || header.generation < before.header.generation {
+            let follows = next != id || header.previous.segment == before.header.id;
+            if !follows || header.generation < before.header.generation {
                 return Err(corrupt(&path, 0, "the segment does not follow the one before it"));
             }
         }
         found.push(Found { header, path, file, groups: Vec::new() });
+    }
+    // Runs may be older than every segment that is left.
+    let oldest = archived.replaced.iter().find(|each| each.run.is_some()).map(|each| each.first);
+    if let (Some(oldest), Some(first)) = (oldest, found.first())
+        && let Some(gap) = archived.gap(oldest, first.header.id)
+    {
+        return Err(corrupt(&folder.join(gap.file_name()), 0, "this segment of the log is missing"));
     }
     if found.is_empty() && store.begun {
         return Err(corrupt(folder, 0, "the log of this store is missing"));
@@ -61,9 +78,39 @@ pub(in crate::embedded) fn find_segments(files: &dyn Files, folder: &Path, store
     Ok(found)
 }
 
+/// Removes what archive runs replace. The new segment's name makes that durable, before the list of runs is written again.
+pub(super) fn remove_replaced(files: &dyn Files, folder: &Path, archived: &Manifest) -> Result<(), Error> {
+    for name in files.list(folder).map_err(|error| unreadable(folder, error))? {
+        let path = folder.join(&name);
+        if SegmentId::parse(&name).is_some_and(|id| archived.covers(id)) {
+            files.remove(&path).map_err(|error| unreadable(&path, error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where each segment but the newest ends: the one after it says so, or the list of archive runs if that one is gone.
+pub(in crate::embedded) fn ends(found: &[Found], archived: &Manifest) -> Vec<End> {
+    let pairs = found.iter().zip(found.iter().skip(1));
+    pairs
+        .map(|(segment, after)| {
+            let next = segment.header.id.next();
+            if next == after.header.id {
+                return after.header.previous;
+            }
+            archived.end_before(next).expect("a gap in the log was looked up in the list of archive runs")
+        })
+        .collect()
+}
+
 /// Verifies every group that may be replayed, and finds the proven end of the newest segment.
-pub(super) fn scan(found: &mut [Found], flushed: Position, recovered: &mut Recovered) -> Result<End, Error> {
-    let ends: Vec<End> = found.iter().skip(1).map(|next| next.header.previous).collect();
+pub(super) fn scan(
+    found: &mut [Found],
+    archived: &Manifest,
+    flushed: Position,
+    recovered: &mut Recovered,
+) -> Result<End, Error> {
+    let ends = ends(found, archived);
     for (segment, end) in found.iter_mut().zip(&ends) {
         if end.position > flushed {
             segment.scan(Some(*end), recovered)?;
