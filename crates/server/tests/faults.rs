@@ -59,7 +59,11 @@ async fn each_kind_hits_as_it_says_and_leaves_the_rest_alone() {
         hits += 1;
     }
     let counted: Vec<(u64, u64)> = control.faults().iter().map(|state| (state.met, state.fired)).collect();
-    assert_eq!((counted, control.clear_faults()), (vec![(4, 1), (2, 1)], 2), "a rule that has ended still counts calls");
+    assert_eq!(
+        (counted, control.clear_faults()),
+        (vec![(4, 1), (2, 1)], 2),
+        "a rule that has ended still counts calls"
+    );
     // Later, and then as ever; with a second rule, later and refused.
     control.add_fault(FaultRule { latency_ms: Some(80), ..puts(FaultKind::Latency) }).expect("a rule");
     let start = Instant::now();

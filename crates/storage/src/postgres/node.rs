@@ -377,7 +377,6 @@ impl Cell for Postgres {
             syncs: groups,
             log_bytes_written: counters.bytes.load(Ordering::Relaxed),
             log_bytes_on_disk: counters.log_bytes.load(Ordering::Relaxed),
-            // Nothing is moved to where it may stay: rows go one by one.
             ..Stats::default()
         }
     }
