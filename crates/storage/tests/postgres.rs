@@ -408,7 +408,7 @@ fn positions_drawn_from_a_sequence_before_the_commit_are_found() {
         "looks that changed: {} of {} as built, {} of {} with positions drawn before the commit",
         sound.1, sound.0, planted.1, planted.0
     );
-    assert!(sound.1 == 0 && sound.0 > 10);
+    assert!(sound.1 == 0 && sound.0 > 3);
     assert!(planted.1 > 0);
 }
 

@@ -189,7 +189,7 @@ fn run(nodes: usize, operations: u64, troubled: bool) -> Outcome {
         let tally = load.seen.lock().tally;
         let figures = real.finish();
         println!("{nodes} nodes on PostgreSQL: {steps} changes, {shards} shards, {tally:?}, {trouble:?}, {figures:?}");
-        assert!(steps as u64 > 4 * operations && shards > 8, "{steps} changes, {shards} shards");
+        assert!(steps as u64 > 3 * operations && shards > 5, "{steps} changes, {shards} shards");
         assert!(tally.splits > 0 && tally.toggles > 0 && tally.dropped > 0 && tally.snapshots > 0);
         assert!(nodes == 1 || figures.fenced > 0, "nodes get into each other's way");
         Outcome { tally, trouble, figures }
