@@ -36,6 +36,7 @@ fn on_faulty(disk: &Faulty, directory: &str) -> Settings {
         reserve_bytes: Some(0),
         segment_bytes: 40 * 1024,
         rotate_one_in: Some(5),
+        archive_one_in: Some(2),
         ..Settings::on(Arc::new(disk.clone()), directory, IndexKind::OrderedMap)
     }
 }
@@ -249,6 +250,8 @@ fn used_folders_full_disks_and_missing_links() {
         }
         let copy_to = |name: &str| cell.copy_to(Target::Same(name.into()));
         copy_to("copy").await.unwrap();
+        // What the copy has held back is archived and freed.
+        runtime.sleep(Duration::from_secs(1)).await;
         disk.create_dir(Path::new("mine")).unwrap();
         disk.create(Path::new("mine/letter")).unwrap();
         let (paths, folders) = (disk.paths(), disk.folders());
@@ -362,6 +365,7 @@ fn on_disk(folder: PathBuf) -> Settings {
         memtable_bytes: Some(128 * 1024),
         // A flush may end between any two steps of a copy.
         rotate_one_in: Some(2),
+        archive_one_in: Some(2),
         ..Settings::on_disk(folder)
     }
 }
