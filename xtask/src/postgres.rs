@@ -36,13 +36,21 @@ pub fn of_workspace(root: &Path) -> Result<()> {
 
 fn tests(root: &Path, storage: &[&str], log: &[&str]) -> Result<()> {
     let home = prepare(root)?;
-    let ignored = ["--", "--ignored", "--nocapture", "--test-threads=2"];
-    for (packages, targets, filter) in
-        [(storage, ["--test", "postgres"].as_slice(), None), (log, ["--lib"].as_slice(), Some("tests::postgres"))]
-    {
-        let mut command = process::command(root, "cargo", &["test", "--quiet", "--locked"]);
-        command.args(packages).args(targets).args(ignored).args(filter).env(FOLDER, &home);
-        process::run(&mut command)?;
+    let data = home.join("data");
+    if data.exists() {
+        // Of servers that a failed test has left to be looked at.
+        fs::remove_dir_all(&data)?;
+    }
+    let suites = [(storage, ["--test", "postgres"].as_slice(), ""), (log, ["--lib"].as_slice(), "tests::postgres")];
+    for (packages, targets, filter) in suites {
+        let cargo = [&["test", "--quiet", "--locked"], packages, targets].concat();
+        let listed =
+            process::output(root, "cargo", &[&cargo, ["--", "--ignored", "--list", filter].as_slice()].concat())?;
+        let count = listed.lines().filter(|line| line.ends_with(": test")).count();
+        ensure!(count > 0, "no test of {filter:?} is found");
+        println!("{count} tests on PostgreSQL");
+        let run = [&cargo, ["--", "--ignored", "--nocapture", "--test-threads=2", filter].as_slice()].concat();
+        process::run(process::command(root, "cargo", &run).env(FOLDER, &home))?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Moving what users of the real service cannot: the clock, shards, retention, iterators, copies of the store.
+//! Moving what users of the real service cannot: the clock, shards, retention, iterators, faults, copies of the store.
 //!
 //! The handle is for Rust in the same process; [`http`] serves it on the admin address under `/v1/`, to whoever knows the
 //! token; `headwater ctl` is the command over that. What makes no sense is refused with a reason, and nothing changes.
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use headwater_log::{Error, Log, sequence};
 use headwater_types::{HashKey, Millis, SequenceNumber, TableId};
+use headwater_wire::{FaultRule, FaultState, Faults};
 
 use crate::fork::{ForkInfo, Forks, SnapshotReport};
 use crate::lifecycle::Addresses;
@@ -23,11 +24,12 @@ pub use self::names::Names;
 use self::names::Target;
 pub use self::view::{ClockView, HeatView, Refused, SequenceRange, ShardView, Shards, StreamView};
 
-/// A handle on a running server's clock, shards and copies. Clones share it.
+/// A handle on a running server's clock, shards, faults and copies. Clones share it.
 #[derive(Clone)]
 pub struct Control {
     log: Arc<Log>,
     forks: Arc<Forks>,
+    faults: Arc<Faults>,
 }
 
 /// Where a trim ends.
@@ -40,8 +42,8 @@ pub enum Before {
 }
 
 impl Control {
-    pub(crate) fn new(log: Arc<Log>, forks: Arc<Forks>) -> Self {
-        Self { log, forks }
+    pub(crate) fn new(log: Arc<Log>, forks: Arc<Forks>, faults: Arc<Faults>) -> Self {
+        Self { log, forks, faults }
     }
 
     /// Store time and system time.
@@ -164,6 +166,31 @@ impl Control {
     /// Lets every shard iterator that was given so far be expired.
     pub async fn expire_iterators(&self) -> Result<(), Refused> {
         Ok(self.log.expire_iterators().await?)
+    }
+
+    /// Adds a fault: calls that it applies to are hit from now on, until it is removed or the server ends.
+    ///
+    /// Errors: a rule that makes no sense.
+    pub fn add_fault(&self, rule: FaultRule) -> Result<FaultState, Refused> {
+        self.faults.add(rule).map_err(Refused::invalid)
+    }
+
+    /// Faults that stand, and what they have done. Order: as added.
+    pub fn faults(&self) -> Vec<FaultState> {
+        self.faults.list()
+    }
+
+    /// Removes a fault.
+    ///
+    /// Errors: none of that id stands.
+    pub fn remove_fault(&self, id: u64) -> Result<(), Refused> {
+        let removed = self.faults.remove(id);
+        if removed { Ok(()) } else { Err(Refused::not_found(format!("no fault {id}"))) }
+    }
+
+    /// Removes all faults; how many there were.
+    pub fn clear_faults(&self) -> usize {
+        self.faults.clear()
     }
 
     /// Copies the store to a folder that is new or empty: see [`Forks::snapshot`].

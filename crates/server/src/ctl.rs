@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
+use headwater_wire::FaultState;
 use serde_json::{Value, json};
 
 use crate::control::{ClockView, HeatView, Refused, Shards, StreamView};
@@ -97,6 +98,11 @@ enum Command {
     },
     /// Let every shard iterator that was given so far be expired
     ExpireIterators,
+    /// List the faults that stand, or change them
+    Faults {
+        #[command(subcommand)]
+        change: Option<FaultChange>,
+    },
     /// Copy the store to a new or an empty folder of the server's machine
     Snapshot {
         /// Where
@@ -142,6 +148,66 @@ enum ClockChange {
     Release,
 }
 
+#[derive(Subcommand, Debug)]
+enum FaultChange {
+    /// Let calls go wrong: throttle, latency, internal, drop, lose-answer, conflict
+    Add {
+        /// What happens to the calls that are hit
+        kind: String,
+        /// Only calls of this API: dynamodb, streams
+        #[arg(long, value_name = "API")]
+        api: Option<String>,
+        /// Only calls of this operation
+        #[arg(long, value_name = "NAME")]
+        operation: Option<String>,
+        /// Only calls that touch this table, or this stream
+        #[arg(long, value_name = "TABLE|ARN")]
+        resource: Option<String>,
+        /// Share of the calls that are hit, up to 1
+        #[arg(long, value_name = "SHARE")]
+        rate: Option<f64>,
+        /// It ends after so many hits
+        #[arg(long, value_name = "N")]
+        times: Option<u64>,
+        /// Another seed hits other calls
+        #[arg(long, value_name = "N")]
+        seed: Option<u64>,
+        /// How much later, for the kind latency
+        #[arg(long, value_name = "MS")]
+        latency_ms: Option<u64>,
+    },
+    /// Remove one
+    Remove {
+        /// Its number
+        id: u64,
+    },
+    /// Remove all
+    Clear,
+}
+
+impl FaultChange {
+    fn ask(&self) -> Ask {
+        match self {
+            Self::Add { kind, api, operation, resource, rate, times, seed, latency_ms } => {
+                let named = [
+                    ("kind", Some(json!(kind))),
+                    ("api", api.as_ref().map(|api| json!(api))),
+                    ("operation", operation.as_ref().map(|operation| json!(operation))),
+                    ("resource", resource.as_ref().map(|resource| json!(resource))),
+                    ("rate", rate.map(|rate| json!(rate))),
+                    ("times", times.map(|times| json!(times))),
+                    ("seed", seed.map(|seed| json!(seed))),
+                    ("latency_ms", latency_ms.map(|ms| json!(ms))),
+                ];
+                let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+                Ask::Post("/v1/faults/add", Value::Object(named.collect()))
+            }
+            Self::Remove { id } => Ask::Post("/v1/faults/remove", json!({"id": id})),
+            Self::Clear => Ask::Post("/v1/faults/clear", json!({})),
+        }
+    }
+}
+
 /// What is asked of the server.
 enum Ask {
     Get(&'static str, Vec<(&'static str, String)>),
@@ -185,6 +251,8 @@ impl Ctl {
                 Ask::Post("/v1/trim", self.body(table, &[("shard", shard), ("before", before)]))
             }
             Command::ExpireIterators => Ask::Post("/v1/expire-iterators", json!({})),
+            Command::Faults { change: None } => Ask::Get("/v1/faults", Vec::new()),
+            Command::Faults { change: Some(change) } => change.ask(),
             Command::Snapshot { directory } => Ask::Post("/v1/snapshot", json!({"directory": absolute(directory)})),
             Command::Fork { directory } => {
                 Ask::Post("/v1/fork", json!({"directory": directory.as_deref().map(absolute)}))
@@ -210,6 +278,13 @@ impl Ctl {
             Command::Rollover { .. } => format!("rolled over: {}\n", answer["rolled_over"]),
             Command::Trim { .. } => format!("shards trimmed: {}\n", answer["trimmed_shards"]),
             Command::Merge { .. } | Command::ExpireIterators | Command::EndFork { .. } => "done\n".to_owned(),
+            Command::Faults { change: None } => {
+                let faults: Vec<FaultState> = serde_json::from_value(answer)?;
+                faults.iter().map(fault).collect()
+            }
+            Command::Faults { change: Some(FaultChange::Add { .. }) } => fault(&serde_json::from_value(answer)?),
+            Command::Faults { change: Some(FaultChange::Remove { .. }) } => "done\n".to_owned(),
+            Command::Faults { change: Some(FaultChange::Clear) } => format!("faults removed: {}\n", answer["cleared"]),
             Command::Snapshot { .. } => snapshot(&serde_json::from_value(answer)?),
             Command::Fork { .. } | Command::Restore { .. } => addresses(&serde_json::from_value(answer)?),
             Command::Forks => {
@@ -267,6 +342,11 @@ fn addresses(of: &Addresses) -> String {
 fn fork(of: &ForkInfo) -> String {
     let data = of.data_dir.as_ref().map_or_else(|| "in memory".to_owned(), |data| data.display().to_string());
     format!("http://{}  {data}\n", of.addresses.dynamodb)
+}
+
+fn fault(state: &FaultState) -> String {
+    let rule = serde_json::to_string(&state.rule).unwrap_or_default();
+    format!("{}  hit {} of {} calls  {rule}\n", state.id, state.fired, state.met)
 }
 
 fn partitions(all: &[HeatView]) -> String {

@@ -107,7 +107,8 @@ struct MemoryFolder {
 
 impl Drop for MemoryFolder {
     fn drop(&mut self) {
-        for folder in [self.directory.clone(), self.directory.join("log"), self.directory.join("index")] {
+        let inside = ["log", "archive", "index"].map(|folder| self.directory.join(folder));
+        for folder in inside.into_iter().chain([self.directory.clone()]) {
             for name in self.files.list(&folder).unwrap_or_default() {
                 // Memory cannot fail to forget.
                 let _ = self.files.remove(&folder.join(name));

@@ -19,7 +19,7 @@ use headwater_operations::Operations;
 use headwater_storage::embedded;
 use headwater_types::runtime::tokio_runtime;
 use headwater_types::{BoxFuture, Clock, Millis, Runtime};
-use headwater_wire::{Accounts, ApiSet, Credentials, Parts, Server, Services, Sink};
+use headwater_wire::{Accounts, ApiSet, Credentials, Faults, Parts, Server, Services, Sink};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -63,6 +63,7 @@ pub struct RunningServer {
     store: OpenStore,
     control_token: Option<String>,
     forks: Arc<Forks>,
+    faults: Arc<Faults>,
 }
 
 /// Starts a server on the current tokio runtime.
@@ -113,14 +114,14 @@ pub(crate) async fn start_on(config: Config, store: embedded::Settings) -> Resul
     parts.settings.bodies_bytes_max = usize::try_from(config.memory_bytes / 8).unwrap_or(usize::MAX).max(64 << 20);
     parts.audit = headwater_wire::Audit::start(&sink(&config.audit), &runtime, &clock, &parts.metrics)
         .context("opening the audit log")?;
-    let (audit, metrics) = (parts.audit.clone(), parts.metrics.clone());
+    let (audit, metrics, faults) = (parts.audit.clone(), parts.metrics.clone(), parts.faults.clone());
     let server = Server::new(parts);
 
     let (stop, stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
     let (mut addresses, listeners) = listen(&config, &server, &runtime, &stopped).await?;
     let ready = Arc::new(AtomicBool::new(true));
-    let handle = Control::new(log.clone(), forks.clone());
+    let handle = Control::new(log.clone(), forks.clone(), faults.clone());
     let state = admin::State {
         ready: ready.clone(),
         metrics,
@@ -152,6 +153,7 @@ pub(crate) async fn start_on(config: Config, store: embedded::Settings) -> Resul
         store,
         control_token,
         forks,
+        faults,
     })
 }
 
@@ -163,7 +165,7 @@ impl RunningServer {
 
     /// Moves its clock and its shards, as the control API does.
     pub fn control(&self) -> Control {
-        Control::new(self.log.clone(), self.forks.clone())
+        Control::new(self.log.clone(), self.forks.clone(), self.faults.clone())
     }
 
     /// The token of the control API, when that is served.

@@ -2,101 +2,18 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test over real sockets waits in real time")]
 
-use std::net::SocketAddr;
-use std::process::{Command, Output};
+mod lab;
+
 use std::time::Duration;
 
-use headwater_server::{Before, Config, ControlAccess, Names, RunningServer, start_in_process};
-use http_body_util::{BodyExt, Full};
+use headwater_server::{Before, Config, Names, start_in_process};
+use http_body_util::Full;
 use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
+use serde_json::json;
 
-const TOKEN: &str = "a-token-of-the-tests";
+use lab::{TOKEN, api, call, ctl, definition, dynamodb, iterator, records, send, started, streams, table};
+
 const MINUTE: Duration = Duration::from_secs(60);
-
-async fn started() -> RunningServer {
-    let config = Config { control: ControlAccess::Token(TOKEN.to_owned()), ..Config::for_test() };
-    start_in_process(config).await.expect("it starts")
-}
-
-async fn send(to: SocketAddr, request: Request<Full<bytes::Bytes>>) -> (u16, Value) {
-    let stream = tokio::net::TcpStream::connect(to).await.expect("it listens");
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("it speaks HTTP");
-    let exchange = async {
-        let answer = sender.send_request(request).await.expect("an answer");
-        let status = answer.status().as_u16();
-        (status, answer.into_body().collect().await.expect("a body").to_bytes())
-    };
-    let (status, body) = tokio::select! {
-        biased;
-        exchanged = exchange => exchanged,
-        _ = connection => panic!("the connection ended"),
-    };
-    (status, serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body))))
-}
-
-/// A signed call, as a client makes it.
-async fn call(server: &RunningServer, target: &str, region: &str, body: &Value) -> (u16, Value) {
-    let scope = format!("k/20260101/{region}/dynamodb/aws4_request");
-    let signature = "a".repeat(64);
-    let request = Request::post("/")
-        .header("host", "localhost")
-        .header("content-type", "application/x-amz-json-1.0")
-        .header("x-amz-target", target)
-        .header("x-amz-date", "20260101T000000Z")
-        .header(
-            "authorization",
-            format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date, Signature={signature}"),
-        )
-        .body(Full::new(body.to_string().into()))
-        .expect("a request");
-    send(server.addresses().dynamodb, request).await
-}
-
-async fn dynamodb(server: &RunningServer, operation: &str, body: Value) -> Value {
-    let (status, answer) = call(server, &format!("DynamoDB_20120810.{operation}"), "eu-west-1", &body).await;
-    assert_eq!(status, 200, "{operation}: {answer}");
-    answer
-}
-
-async fn streams(server: &RunningServer, operation: &str, body: Value) -> (u16, Value) {
-    call(server, &format!("DynamoDBStreams_20120810.{operation}"), "eu-west-1", &body).await
-}
-
-fn definition(name: &str) -> Value {
-    json!({
-        "TableName": name, "BillingMode": "PAY_PER_REQUEST",
-        "AttributeDefinitions": [{"AttributeName": "p", "AttributeType": "S"}],
-        "KeySchema": [{"AttributeName": "p", "KeyType": "HASH"}],
-        "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "KEYS_ONLY"},
-    })
-}
-
-/// A table with a stream and ten items; the stream's ARN.
-async fn table(server: &RunningServer) -> String {
-    let made = dynamodb(server, "CreateTable", definition("lab")).await;
-    while dynamodb(server, "DescribeTable", json!({"TableName": "lab"})).await["Table"]["TableStatus"] != "ACTIVE" {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    for item in 0..10 {
-        dynamodb(server, "PutItem", json!({"TableName": "lab", "Item": {"p": {"S": format!("{item}")}}})).await;
-    }
-    made["TableDescription"]["LatestStreamArn"].as_str().expect("a stream").to_owned()
-}
-
-async fn iterator(server: &RunningServer, arn: &str, shard: &str) -> Value {
-    let ask = json!({"StreamArn": arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"});
-    let (status, answer) = streams(server, "GetShardIterator", ask).await;
-    assert_eq!(status, 200, "{answer}");
-    answer["ShardIterator"].clone()
-}
-
-async fn records(server: &RunningServer, arn: &str, shard: &str) -> usize {
-    let (_, page) = streams(server, "GetRecords", json!({"ShardIterator": iterator(server, arn, shard).await})).await;
-    page["Records"].as_array().expect("records").len()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shards_the_clock_and_the_retention_are_in_the_tests_hand() {
@@ -157,17 +74,6 @@ async fn shards_the_clock_and_the_retention_are_in_the_tests_hand() {
     }
     assert_eq!(left, 10, "five closed by the roll-over, five open");
     server.stop().await.expect("it stops");
-}
-
-async fn api(server: &RunningServer, method: Method, path: &str, token: &str, body: &str) -> (u16, Value) {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("host", "localhost")
-        .header("authorization", format!("Bearer {token}"))
-        .body(Full::new(body.to_owned().into()))
-        .expect("a request");
-    send(server.addresses().admin.expect("an admin address"), request).await
 }
 
 /// A hash in the other half of all hashes.
@@ -320,13 +226,6 @@ async fn without_the_switch_there_is_no_control_api_and_never_on_the_apis_port()
     let (status, answer) = send(server.addresses().dynamodb, request).await;
     assert!(status != 200 && !server.control().clock().frozen, "{status} {answer}");
     server.stop().await.expect("it stops");
-}
-
-fn ctl(server: &RunningServer, arguments: &[&str]) -> Output {
-    let admin = format!("http://{}", server.addresses().admin.expect("an admin address"));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
-    command.arg("ctl").args(arguments).env("HEADWATER_ADMIN_URL", admin).env("HEADWATER_CONTROL_TOKEN", TOKEN);
-    command.output().expect("the binary runs")
 }
 
 #[tokio::test(flavor = "multi_thread")]

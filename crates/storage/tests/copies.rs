@@ -104,6 +104,7 @@ fn history(cell: &dyn Cell) -> Records {
 struct Totals {
     copies: u64,
     links: u64,
+    runs: usize,
     records: usize,
     later: usize,
 }
@@ -147,6 +148,7 @@ fn copies_of(seed: u64, totals: &Arc<Mutex<Totals>>) {
             let mut totals = counted.lock();
             totals.copies += 1;
             totals.links += copied.links;
+            totals.runs += disk.list(&Path::new(&name).join("archive")).unwrap().len() - 1;
             totals.records += records;
             totals.later += all.len() - records;
         }
@@ -171,7 +173,14 @@ fn a_copy_is_the_store_at_one_position_and_survives_power_loss() {
     }
     let totals = totals.lock();
     println!("{totals:?}");
-    assert!(totals.copies == 240 && totals.links > 500 && totals.records > 5_000 && totals.later > 2_000, "{totals:?}");
+    assert!(
+        totals.copies == 240
+            && totals.links > 500
+            && totals.runs > 200
+            && totals.records > 5_000
+            && totals.later > 2_000,
+        "{totals:?}"
+    );
 }
 
 /// The power fails at each operation of the disk while a copy is made: the original is whole, the copy is no store or a
@@ -250,8 +259,8 @@ fn used_folders_full_disks_and_missing_links() {
         }
         let copy_to = |name: &str| cell.copy_to(Target::Same(name.into()));
         copy_to("copy").await.unwrap();
-        // What the copy has held back is archived and freed.
-        runtime.sleep(Duration::from_secs(1)).await;
+        // What the store does by itself after that is done.
+        runtime.sleep(Duration::from_secs(2)).await;
         disk.create_dir(Path::new("mine")).unwrap();
         disk.create(Path::new("mine/letter")).unwrap();
         let (paths, folders) = (disk.paths(), disk.folders());

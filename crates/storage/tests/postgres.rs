@@ -322,6 +322,38 @@ fn a_snapshot_of_a_node_that_was_given_up_answers_an_error() {
     });
 }
 
+/// Goal: while the server is away for longer than the engine waits, reads say so and outcomes are unknown; then all goes on.
+#[test]
+#[ignore = "needs a server: cargo xtask postgres"]
+fn an_outage_is_an_error_and_then_over() {
+    let server = Server::start();
+    on_tokio(async |runtime| {
+        let settings = Settings { patience: Duration::from_millis(300), ..server.settings("away") };
+        let cell = open(settings, &runtime).await;
+        cell.commit(batch(&runtime, vec![plan(1, 0, "before")])).await.expect("committed");
+        let held = cell.snapshot();
+        server.stop();
+        let blind = cell.snapshot();
+        for snapshot in [&held, &blind] {
+            let error = snapshot.get(&key("before")).expect_err("out of reach");
+            assert_eq!(error.kind, headwater_storage::Kind::Unavailable, "{error}");
+            assert!(snapshot.head(partition_head(1)).is_err());
+        }
+        let lost = batch(&runtime, vec![plan(1, 1, "lost")]);
+        let id = lost.id;
+        assert!(matches!(cell.commit(lost).await, Err(CommitError::Unknown)));
+        assert_eq!(cell.resolve(id).await.expect_err("out of reach").kind, headwater_storage::Kind::Unavailable);
+        server.run();
+        assert_eq!(cell.resolve(id).await.expect("resolved"), None);
+        assert!(held.get(&key("before")).expect("read").is_some(), "what was held is there again");
+        assert!(blind.get(&key("before")).is_err(), "what was never seen is not made up");
+        cell.commit(batch(&runtime, vec![plan(1, 1, "after")])).await.expect("committed");
+        let texts: Vec<String> = log(&*cell.snapshot(), 1).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(texts, ["before", "after"]);
+        cell.close().await.expect("closes");
+    });
+}
+
 /// How often a look at two keys that every batch writes together, through one snapshot, found them apart or changed.
 fn unstable_looks(draws: bool) -> (u64, u64) {
     let server = Server::start();
@@ -376,7 +408,7 @@ fn positions_drawn_from_a_sequence_before_the_commit_are_found() {
         "looks that changed: {} of {} as built, {} of {} with positions drawn before the commit",
         sound.1, sound.0, planted.1, planted.0
     );
-    assert!(sound.1 == 0 && sound.0 > 50);
+    assert!(sound.1 == 0 && sound.0 > 10);
     assert!(planted.1 > 0);
 }
 

@@ -2,7 +2,6 @@
 
 mod activity;
 
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::target::ApiSet;
-use crate::visit::{self, Peer, Shared};
+use crate::visit::{self, Lost, Peer, Shared};
 use activity::{Activity, Transport};
 
 /// HTTP/1.1's read buffer. Heads over `Settings::head_bytes_max` are answered 400 by us; over this, 431 by hyper.
@@ -79,7 +78,10 @@ pub(crate) async fn serve<IO>(
                     response.headers_mut().remove(header::CONNECTION);
                 }
                 drop(running);
-                Ok::<_, Infallible>(response)
+                match response.extensions().get::<Lost>() {
+                    None => Ok(response),
+                    Some(lost) => Err(*lost),
+                }
             }
         })
     };

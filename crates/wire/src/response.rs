@@ -75,6 +75,8 @@ pub(crate) struct Answer {
     pub(crate) code: Option<&'static str>,
     /// The connection cannot be used again.
     pub(crate) is_last: bool,
+    /// It is never sent: the connection ends instead.
+    pub(crate) is_lost: bool,
     pub(crate) header: Option<(&'static str, HeaderValue)>,
 }
 
@@ -86,7 +88,15 @@ pub(crate) enum Payload {
 impl Answer {
     /// A body of some type.
     pub(crate) fn new(status: u16, content_type: Option<HeaderValue>, body: impl Into<Bytes>) -> Self {
-        Self { status, content_type, body: Payload::Bytes(body.into()), code: None, is_last: false, header: None }
+        Self {
+            status,
+            content_type,
+            body: Payload::Bytes(body.into()),
+            code: None,
+            is_last: false,
+            is_lost: false,
+            header: None,
+        }
     }
 
     /// Names the error.
@@ -99,6 +109,12 @@ impl Answer {
     pub(crate) fn last(mut self) -> Self {
         self.is_last = true;
         self
+    }
+
+    /// No answer at all: the connection ends, as a fault asks for. 499 is what audit and metrics show.
+    pub(crate) fn lost() -> Self {
+        let lost = Self::new(499, None, Bytes::new()).with_code("FaultConnectionLost");
+        Self { is_lost: true, ..lost }
     }
 
     /// An error in the form of `api` and `format`.

@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::audit::Audit;
 use crate::auth::{Authenticator, Credentials};
 use crate::connection::{self, Phase};
+use crate::faults::Faults;
 use crate::metrics::Metrics;
 use crate::request::BodyRoom;
 use crate::settings::Settings;
@@ -57,6 +58,8 @@ pub struct Parts {
     pub audit: Audit,
     /// Where calls are counted; shared with `audit`.
     pub metrics: Arc<Metrics>,
+    /// What goes wrong because somebody asked for it.
+    pub faults: Arc<Faults>,
     /// Tasks, time and randomness.
     pub runtime: Runtime,
     /// System time for signatures, monotonic time for durations.
@@ -73,6 +76,7 @@ impl Parts {
             authorizer: Arc::new(AllowAll),
             audit: Audit::off(),
             metrics: Arc::default(),
+            faults: Arc::default(),
             runtime,
             clock,
         }
@@ -103,6 +107,7 @@ impl Server {
             connections: Arc::new(Semaphore::new(connections)),
             shared: Arc::new(Shared {
                 room: BodyRoom::new(&parts.settings),
+                faults: parts.faults,
                 settings: parts.settings,
                 services: parts.services,
                 authenticator: Authenticator::new(parts.credentials),

@@ -20,6 +20,7 @@ use hyper::{HeaderMap, Method, Request, Response};
 use crate::audit::Audit;
 use crate::auth::{self, Authenticator};
 use crate::compression::{self, InflateError};
+use crate::faults::{FaultKind, Faults};
 use crate::metrics::Metrics;
 use crate::protocol::event_stream::EventBody;
 use crate::request::{self, BodyError, BodyRoom};
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) runtime: Runtime,
     pub(crate) clock: Clock,
     pub(crate) room: BodyRoom,
+    pub(crate) faults: Arc<Faults>,
 }
 
 /// The other side of a connection.
@@ -53,6 +55,18 @@ pub(crate) struct Peer {
 fn text(headers: &HeaderMap, name: hyper::header::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
+
+/// A response that bears this is not sent: its connection ends instead, or its stream in HTTP/2.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lost;
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("lost as a fault asks for")
+    }
+}
+
+impl std::error::Error for Lost {}
 
 /// Answers one request.
 pub(crate) async fn answer<B>(shared: &Shared, apis: ApiSet, peer: Peer, request: Request<B>) -> Response<Body>
@@ -70,6 +84,7 @@ where
     let mut record = Record::open(shared, peer, &head, api, operation, &id);
     let answer = decide(shared, peer, &head, body, destination, &id, &mut record).await;
     record.answered(answer.status, answer.code);
+    let is_lost = answer.is_lost;
     let (mut response, sent_bytes) = response::finish(answer, &head.headers, &id, &shared.runtime).await;
     if shared.settings.cors {
         if destination == Destination::Preflight {
@@ -78,7 +93,10 @@ where
             cors::expose(&head.headers, response.headers_mut());
         }
     }
-    record.sent(sent_bytes);
+    if is_lost {
+        response.extensions_mut().insert(Lost);
+    }
+    record.sent(if is_lost { 0 } else { sent_bytes });
     response
 }
 
@@ -178,6 +196,11 @@ async fn call(
 ) -> Result<Answer, Error> {
     let caller = authenticate(shared, head, called.api, &body).inspect_err(|_| record.refused(head))?;
     let plain = if is_gzip { inflate(shared, body).await? } else { body };
+    let gate = shared.faults.gate(called.api, called.operation, &shared.authorizer);
+    let authorizer = match &gate {
+        None => shared.authorizer.clone(),
+        Some(gate) => gate.clone(),
+    };
     let call = Call::new(
         Caller {
             principal: principal(&caller),
@@ -193,11 +216,33 @@ async fn call(
                 host: host(head).map(str::to_owned),
             },
         },
-        shared.authorizer.clone(),
+        authorizer,
     );
     let call = record.begun(caller, call);
+    let first = guarded(shared, call, called.format, &plain).await;
+    let Some(decided) = gate.and_then(|gate| gate.decided()) else { return first };
+    if let Some(error) = decided.error(called.api, called.operation, &plain) {
+        if !decided.delay.is_zero() {
+            shared.runtime.sleep(decided.delay).await;
+        }
+        return Err(error);
+    }
+    let then = decided.then.map(|(kind, _)| kind);
+    let mut answer = first;
+    if !decided.delay.is_zero() {
+        shared.runtime.sleep(decided.delay).await;
+        if then != Some(FaultKind::Drop) {
+            // It was held before it did anything. Boxed: calls without faults do not carry room for it.
+            answer = Box::pin(guarded(shared, call, called.format, &plain)).await;
+        }
+    }
+    if then.is_some() { Ok(Answer::lost()) } else { answer }
+}
+
+/// Runs the operation.
+async fn guarded(shared: &Shared, call: &Call, format: Format, body: &[u8]) -> Result<Answer, Error> {
     // A panic is this request's alone: nothing of it is used afterwards but the call's list of resources.
-    let run = AssertUnwindSafe(run(&shared.services, call, called.format, &plain)).catch_unwind();
+    let run = AssertUnwindSafe(run(&shared.services, call, format, body)).catch_unwind();
     match run.await {
         Ok(result) => result,
         Err(panic) => {

@@ -46,7 +46,9 @@ impl Admin {
     /// Makes the planned changes, at moments of no account.
     pub async fn run(mut self) {
         for _ in 0..self.table.changes {
-            let pause = self.sim.dice().time(Duration::from_millis(60) + self.sim.plan.pause_max * 5);
+            // Without the table nothing is shown: it is not missed for long.
+            let longest = if self.last.is_some() { self.sim.plan.pause_max * 5 } else { Duration::ZERO };
+            let pause = self.sim.dice().time(Duration::from_millis(60) + longest);
             self.sim.cluster.control().sleep(pause).await;
             match (self.sim.dice().below(100), &self.last) {
                 (_, None) => self.change(TableChange::Create).await,

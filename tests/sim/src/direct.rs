@@ -32,18 +32,26 @@ pub async fn kills_and_splits(sim: Arc<Sim>) {
             sim.cluster.strike();
         }
         if part % 5 == 0 {
-            for _ in 0..100 {
-                let table = sim.dice().pick(&sim.plan.tables).name.clone();
-                if reshape(&sim, &table, true).await {
-                    break;
-                }
-                sim.cluster.control().sleep(Duration::from_millis(5)).await;
-            }
+            split_something(&sim).await;
         }
+    }
+    while sim.history.lock().directed.splits < SPLITS_MIN {
+        split_something(&sim).await;
     }
     for _ in 0..KILLS_MIN {
         sim.cluster.strike();
         sim.cluster.control().sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Splits some table, if there is one before long.
+async fn split_something(sim: &Sim) {
+    for _ in 0..100 {
+        let table = sim.dice().pick(&sim.plan.tables).name.clone();
+        if reshape(sim, &table, true).await {
+            return;
+        }
+        sim.cluster.control().sleep(Duration::from_millis(5)).await;
     }
 }
 

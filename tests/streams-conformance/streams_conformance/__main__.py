@@ -96,7 +96,8 @@ def main():
 
     def show(result):
         if not options.quiet or result.outcome in (DIFFERS, FAILED):
-            print(f"{result.outcome:8} {result.case}" + (f"\n         {result.detail}" if result.detail else ""), flush=True)
+            detail = f"\n         {result.detail}" if result.detail else ""
+            print(f"{result.outcome:8} {result.case}{detail}", flush=True)
 
     results = run(target, chosen, tables, options.parallel, show)
     return finish(options, options.name or kind, results, time.monotonic() - begin)

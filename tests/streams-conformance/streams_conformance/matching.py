@@ -64,7 +64,8 @@ def made(how, given, names):
 def difference(pattern, found, path=""):
     """Where `found` is not what the pattern says, in words; None where it is."""
     if isinstance(pattern, str) and (kind := pattern.split(" ", 1)[0]) in KINDS:
-        return None if fits(kind, pattern[len(kind) + 1 :], found) else f"{path or '/'}: {pattern} expected, found {shown(found)}"
+        well = fits(kind, pattern[len(kind) + 1 :], found)
+        return None if well else f"{path or '/'}: {pattern} expected, found {shown(found)}"
     if isinstance(pattern, str) and isinstance(found, dict) and (event := EVENT.fullmatch(pattern)):
         pattern = {"eventName": event[1], "dynamodb": {"Keys": {"id": {"S": event[2]}}}}
     if found is NOTHING:

@@ -67,7 +67,8 @@ class Context:
 
     def wait_for_table(self, name):
         def active():
-            return self.target.call("DescribeTable", {"TableName": name}).body.get("Table", {}).get("TableStatus") == "ACTIVE"
+            table = self.target.call("DescribeTable", {"TableName": name}).body.get("Table", {})
+            return table.get("TableStatus") == "ACTIVE"
 
         self.target.until(active, f"{name} is ACTIVE")
 
@@ -106,7 +107,8 @@ def call(context, step):
         found |= {"message": answer.message} if answer.message is not None else {}
         if difference({"status": 400, **wanted}, found):
             alike = (found["code"], found["status"]) == (wanted["code"], wanted.get("status", 400))
-            raise Differs(f"the text is `{found.get('message')}`" if alike else f"answered {error(found)}, not {error(wanted)}")
+            text = f"the text is `{found.get('message')}`"
+            raise Differs(text if alike else f"answered {error(found)}, not {error(wanted)}")
         return
     if not answer.ok:
         raise Differs(f"{step['call']} is refused: {answer.code}: {answer.message}")
@@ -127,7 +129,8 @@ def delete(context, step):
 
 
 def update(context, step):
-    request = {"TableName": context.names["table"], "Key": context.given(step, "update"), "UpdateExpression": step["set"]}
+    request = {"TableName": context.names["table"], "Key": context.given(step, "update")}
+    request["UpdateExpression"] = step["set"]
     if "values" in step:
         request["ExpressionAttributeValues"] = context.given(step, "values")
     context.target.done("UpdateItem", request)
@@ -155,10 +158,18 @@ def wait(context, step):
     """Until a stream has a status, or a table is ACTIVE, or gone."""
     wanted, target = context.given(step, "wait"), context.target
     if "stream" in wanted:
-        status = lambda: target.done("DescribeStream", {"StreamArn": wanted["stream"]})["StreamDescription"]["StreamStatus"]  # noqa: E731
+
+        def status():
+            described = target.done("DescribeStream", {"StreamArn": wanted["stream"]})
+            return described["StreamDescription"]["StreamStatus"]
+
         target.until(lambda: status() == wanted["status"], f"the stream is {wanted['status']}")
     elif "gone" in wanted:
-        target.until(lambda: target.call("DescribeTable", {"TableName": wanted["gone"]}).code == "ResourceNotFoundException", "gone")
+
+        def gone():
+            return target.call("DescribeTable", {"TableName": wanted["gone"]}).code == "ResourceNotFoundException"
+
+        target.until(gone, f"{wanted['gone']} is gone")
     else:
         context.wait_for_table(wanted["table"])
 
@@ -324,5 +335,9 @@ def control(context, step):
 
 STEPS = {
     step.__name__: step
-    for step in (call, put, delete, update, write, batches, wait, table, again, switch, records, elsewhere, iterator, get, check, shards, compare, listed, control)
-}
+    for step in (
+        call, put, delete, update, write, batches,
+        wait, table, again, switch,
+        records, elsewhere, iterator, get, check, shards, compare, listed, control,
+    )
+}  # fmt: skip

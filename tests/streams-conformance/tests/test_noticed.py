@@ -348,9 +348,8 @@ def test_the_command_ends_with_what_it_found(addresses, tmp_path, alter, code):
     proxy = Proxy(addresses[0], alter)
     command = [sys.executable, "-m", "streams_conformance", "--endpoint", proxy.endpoint, "--only", "records::size"]
     try:
-        done = subprocess.run(
-            [*command, "--report", tmp_path / "report.json"], cwd=cases.FOLDER.parent, capture_output=True, text=True, check=False
-        )
+        command += ["--report", str(tmp_path / "report.json")]
+        done = subprocess.run(command, cwd=cases.FOLDER.parent, capture_output=True, text=True, check=False)
     finally:
         proxy.close()
     assert done.returncode == code, done.stdout + done.stderr

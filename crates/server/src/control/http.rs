@@ -12,6 +12,9 @@
 //! | POST `/v1/trim` | `{"table": T, "shard"?, "before"?}` | `{"trimmed_shards": n}` |
 //! | POST `/v1/merge` | | refused: DynamoDB streams never merge |
 //! | POST `/v1/expire-iterators` | | `{}` |
+//! | GET `/v1/faults` | | all that stand |
+//! | POST `/v1/faults/add` | `{"kind": K, "api"?, "operation"?, "resource"?, "rate"?, "times"?, "seed"?, "latency_ms"?}` | it |
+//! | POST `/v1/faults/remove`, `/v1/faults/clear` | `{"id": n}`; none | `{}`; `{"cleared": n}` |
 //! | POST `/v1/snapshot` | `{"directory": D}` | what it is and took |
 //! | POST `/v1/fork` | `{"directory"?}` | the fork's addresses |
 //! | POST `/v1/restore` | `{"snapshot": D, "directory"?}` | the same |
@@ -81,6 +84,7 @@ impl Api {
             return match path {
                 "/v1/clock" => members.end(shown(&control.clock())?),
                 "/v1/forks" => members.end(shown(&control.forks().await)?),
+                "/v1/faults" => members.end(shown(&control.faults())?),
                 "/v1/streams" => members.end(shown(&control.streams()?)?),
                 "/v1/shards" => shown(&control.shards(&members.only_names()?)?),
                 "/v1/heat" => shown(&control.heat(&members.only_names()?)?),
@@ -123,6 +127,19 @@ impl Api {
             "/v1/expire-iterators" => {
                 members.all_taken()?;
                 control.expire_iterators().await.map(|()| json!({}))
+            }
+            "/v1/faults/add" => {
+                let rule = serde_json::from_value(Value::Object(members.0.into_iter().collect()));
+                shown(&control.add_fault(rule.map_err(|error| Refused::invalid(format!("no fault: {error}")))?)?)
+            }
+            "/v1/faults/remove" => {
+                let id = members.0.remove("id").and_then(|id| id.as_u64());
+                members.all_taken()?;
+                control.remove_fault(id.ok_or_else(|| Refused::invalid("id: which fault"))?).map(|()| json!({}))
+            }
+            "/v1/faults/clear" => {
+                members.all_taken()?;
+                Ok(json!({"cleared": control.clear_faults()}))
             }
             "/v1/snapshot" | "/v1/fork" | "/v1/restore" | "/v1/forks/end" => self.copies(path, members).await,
             _ => Err(unknown(method, path)),

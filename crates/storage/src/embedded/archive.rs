@@ -26,11 +26,10 @@ use super::segment::corrupt;
 use super::store::Store;
 use crate::error::{Error, Kind};
 use crate::files::{Files, TEMPORARY};
-pub(super) use manifest::{Manifest, is_manifest};
-pub(super) use rewrite::Held;
+pub(super) use manifest::Manifest;
+use manifest::is_manifest;
 use rewrite::Replacing;
-use run::{HEADER, Header};
-pub(super) use run::{file_name, parse_name};
+use run::{HEADER, Header, file_name, parse_name};
 
 /// Names a run; never given twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -59,32 +58,31 @@ pub(super) struct Archive {
     next: RunNumber,
     /// Durable, and not yet where readers look.
     replacing: Option<Replacing>,
-    /// A copy of the store is being made: no file goes.
-    held: bool,
     /// There was no room: not before this moment.
     again: Option<Duration>,
 }
 
 impl Archive {
-    /// The folder of the runs, below the store's.
-    pub(super) const FOLDER: &str = "archive";
-
     /// Finds the runs that count and throws away what does not.
     ///
     /// Errors: corrupt, naming the file, when one is missing, damaged or foreign.
     pub(super) fn open(files: &dyn Files, directory: &Path, store: &Store) -> Result<(Self, Vec<Sealed>), Error> {
-        let folder = directory.join(Self::FOLDER);
+        let folder = directory.join("archive");
         let manifest = Manifest::default();
         let next = manifest.next;
-        let mut archive = Self { store: store.id, folder, manifest, next, replacing: None, held: false, again: None };
+        let mut archive = Self { store: store.id, folder, manifest, next, replacing: None, again: None };
         let folder = &archive.folder;
-        make_folder(files, folder)?;
-        // A process that was killed may have left names that are seen and not durable.
-        files.sync_dir(folder).map_err(|error| unreadable(folder, error))?;
+        if !files.volatile() {
+            make_folder(files, folder)?;
+            // A process that was killed may have left names that are seen and not durable.
+            files.sync_dir(folder).map_err(|error| unreadable(folder, error))?;
+        }
         match Manifest::read(files, folder, store.id)? {
+            // In memory only a copy has a list, and nobody writes to it.
+            None if files.volatile() => return Ok((archive, Vec::new())),
             Some(manifest) => archive.manifest = manifest,
             None if store.begun => {
-                return Err(corrupt(&folder.join(Manifest::NAME), 0, "the list of archive runs is missing"));
+                return Err(corrupt(&folder.join("MANIFEST"), 0, "the list of archive runs is missing"));
             }
             None => archive.manifest.write(files, folder, store.id)?,
         }
@@ -123,10 +121,11 @@ impl Archive {
     /// Throws away runs that were not finished, or were replaced and not removed.
     fn clean(&self, files: &dyn Files) -> Result<(), Error> {
         let io = |error| unreadable(&self.folder, error);
+        let runs = || self.manifest.replaced.iter().filter_map(|each| each.run);
         for name in files.list(&self.folder).map_err(io)? {
             let path = self.folder.join(&name);
             match parse_name(&name) {
-                Some(number) if self.manifest.runs().any(|run| run.number == number) => {}
+                Some(number) if runs().any(|run| run.number == number) => {}
                 None if is_manifest(&name) => {}
                 None if !name.ends_with(TEMPORARY) => {
                     return Err(corrupt(&path, 0, "this file is none of the archive"));
@@ -136,6 +135,18 @@ impl Archive {
         }
         Ok(())
     }
+}
+
+impl Manifest {
+    /// Files of the runs that count.
+    pub(super) fn run_files(&self) -> impl Iterator<Item = String> {
+        self.replaced.iter().filter_map(|each| each.run).map(|run| file_name(run.number))
+    }
+}
+
+/// Whether a file of this name is a run: it never changes.
+pub(super) fn is_run(name: &str) -> bool {
+    parse_name(name).is_some()
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> Error {

@@ -1,8 +1,8 @@
 //! A copy of the whole store at one position, made while it is written to.
 //!
 //! ```text
-//!   1  hold the log               no segment and no archive run comes or goes from here on, but new segments
-//!   2  the index                  flushed up to F, whatever is flushed later
+//!   1  pin a snapshot             no segment goes from here on
+//!   2  archive runs, the index    flushed up to F, whatever is flushed later
 //!   3  open the next segment      P: the last position before it; all up to P is synced and applied
 //!   4  the segments before it     sealed and linked; they reach from before F to P
 //!   5  the header of the new one  copied: it states that all before it is whole
@@ -20,12 +20,12 @@ use std::sync::Arc;
 use headwater_types::{Clock, Millis, Position, Runtime};
 use tokio::sync::oneshot;
 
-use super::archive::{Archive, Held, Manifest};
+use super::archive::Manifest;
 use super::engine::{Embedded, Engine, closed};
 use super::index::{Index, Lsm, OrderedMap};
-use super::log_index::is_sealed;
+use super::log_index::{Segment, is_sealed};
 use super::recover::{ends, find_segments};
-use super::segment::{BLOCK, SegmentId, corrupt};
+use super::segment::{BLOCK, SegmentId};
 use super::snapshots::Horizons;
 use super::store::Store;
 use super::view::View;
@@ -109,12 +109,10 @@ fn copy_closed(files: Arc<dyn Files>, from: &Path, to: &Path, name: u128) -> Res
         Err(_) => None,
     };
     let mut copy = Copier::begin(files.clone(), from, files.clone(), to)?;
-    let archive = from.join(Archive::FOLDER);
-    let missing = || corrupt(&archive.join(Manifest::NAME), 0, "the list of archive runs is missing");
-    let manifest = Manifest::read(&*files, &archive, store.id)?.ok_or_else(missing)?;
-    copy.archive(&manifest, store.id)?;
-    let found = find_segments(&*files, &from.join("log"), &store, &manifest)?;
-    let ends = ends(&found, &manifest);
+    let archived = Manifest::read(&*files, &from.join("archive"), store.id)?.unwrap_or_default();
+    let found = find_segments(&*files, &from.join("log"), &store, &archived)?;
+    let ends = ends(&found, &archived);
+    copy.archive(&archived, store.id)?;
     for (at, segment) in found.iter().enumerate() {
         let sealed = ends.get(at).is_some_and(|end| is_sealed(&*segment.file, end.offset, segment.header.seed()));
         let name = segment.header.id.file_name();
@@ -144,6 +142,14 @@ struct Place {
     files: Arc<dyn Files>,
     directory: PathBuf,
     index: IndexForm,
+}
+
+/// A copy that has everything but the log.
+struct Begun {
+    copy: Copier,
+    pin: Arc<View>,
+    /// What the copy's archive runs replace.
+    archived: Manifest,
 }
 
 /// Where everything before the next segment ends.
@@ -179,7 +185,7 @@ impl Engine {
         let index = place.index;
         let engine = self.clone();
         let begun = self.runtime.blocking(move || engine.begin_copy(&place)).await;
-        let (copy, held) = begun.map_err(|lost| closed("the copy was lost").because(lost))??;
+        let begun = begun.map_err(|lost| closed("the copy was lost").because(lost))??;
         let mut cut = self.cut()?;
         match (&mut cut.answered).await {
             Ok(Ok(_)) => {}
@@ -193,19 +199,30 @@ impl Engine {
             cut.frozen = Some(self.freeze(cut.position));
         }
         let (engine, name) = (self.clone(), self.runtime.random_u128());
-        let done = self.runtime.blocking(move || engine.end_copy(copy, &held, cut, name, index)).await;
+        let done = self.runtime.blocking(move || engine.end_copy(begun, cut, name, index)).await;
         done.map_err(|lost| closed("the copy was lost").because(lost))?
     }
 
-    /// The folder, the hold and the index. Blocks.
-    fn begin_copy(self: &Arc<Self>, place: &Place) -> Result<(Copier, Held), Error> {
+    /// The folder, the pin, the archive runs and the index. Blocks.
+    fn begin_copy(self: &Arc<Self>, place: &Place) -> Result<Begun, Error> {
         let mut copy =
             Copier::begin(self.files.clone(), &self.settings.directory, place.files.clone(), &place.directory)?;
-        let held = self.hold();
+        let pin = self.view();
+        // What is replaced from here on stays until the pin is dropped. The index comes after the list: whatever a run
+        // has replaced was flushed before.
+        let archived = {
+            let archive = self.archive.lock();
+            copy.archive(&archive.manifest, self.store.id)?;
+            archive.manifest.clone()
+        };
+        if self.volatile {
+            // Whoever could not have the lock meanwhile relies on this.
+            self.tidy_inline();
+        }
         if place.index == IndexForm::AsItIs {
             copy.index()?;
         }
-        Ok((copy, held))
+        Ok(Begun { copy, pin, archived })
     }
 
     /// Opens the next segment, unless the one that grows holds nothing yet.
@@ -237,14 +254,8 @@ impl Engine {
     }
 
     /// The log, and what makes it a store. Blocks.
-    fn end_copy(
-        self: &Arc<Self>,
-        mut copy: Copier,
-        held: &Held,
-        cut: Cut,
-        name: u128,
-        form: IndexForm,
-    ) -> Result<Copied, Error> {
+    fn end_copy(self: &Arc<Self>, begun: Begun, cut: Cut, name: u128, form: IndexForm) -> Result<Copied, Error> {
+        let Begun { mut copy, pin, archived } = begun;
         if let Some(frozen) = &cut.frozen {
             let folder = copy.to.join("index");
             let index: Box<dyn Index> = match form {
@@ -256,9 +267,9 @@ impl Engine {
             copy.count("index")?;
             copy.count("index/tables")?;
         }
-        copy.archive(&held.manifest, self.store.id)?;
-        let segments = self.log.segments();
-        for segment in segments.iter().filter(|at| at.run.is_none() && at.id < cut.next) {
+        let rests = |at: &&Arc<Segment>| at.id >= pin.shown.first && at.id < cut.next;
+        let in_log = |at: &&Arc<Segment>| at.run.is_none() && !archived.covers(at.id);
+        for segment in self.log.segments().iter().filter(rests).filter(in_log) {
             self.log.seal(segment)?;
             if !copy.link("log", &segment.id.file_name())? {
                 return Err(closed(&format!("{}: the segment is gone", segment.path.display())));

@@ -105,7 +105,7 @@ pub(super) fn open(
         last.groups.retain(|(group, _)| group.offset < end.offset);
     }
     found.push(Found { header: header.clone(), path, file, groups: copies.groups });
-    let engine = build(settings, runtime, clock.clone(), lock, &found, copies.end, index, mark, archive, store)?;
+    let engine = build(settings, runtime, clock.clone(), lock, &found, copies.end, index, mark, store, archive)?;
     engine.load(&at_flush, flushed, runs.first());
     engine.replay(&found, runs, flushed, &mut recovered)?;
     engine.raise_archived();
@@ -176,8 +176,8 @@ fn build(
     end: End,
     index: Arc<dyn Index>,
     mark: Millis,
-    archive: Archive,
     store: Store,
+    archive: Archive,
 ) -> Result<Arc<Engine>, Error> {
     let newest = found.last().expect("the new segment is there");
     let header = &newest.header;

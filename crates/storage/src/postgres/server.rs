@@ -133,8 +133,13 @@ impl Server {
 
     /// Stops the server at once, as `pg_ctl stop -m immediate` does, and starts it again: it recovers from its log.
     pub fn stop_and_restart(&self) {
-        self.end(quit);
+        self.stop();
         self.run();
+    }
+
+    /// Stops the server at once; [`Server::run`] starts it again.
+    pub fn stop(&self) {
+        self.end(quit);
     }
 
     fn end(&self, how: impl FnOnce(&mut Child) -> io::Result<()>) {

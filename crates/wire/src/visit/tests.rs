@@ -25,6 +25,7 @@ async fn the_future_of_a_request_stays_small() {
     let settings = Settings::default();
     let shared = Shared {
         room: BodyRoom::new(&settings),
+        faults: Arc::default(),
         settings,
         services: Services {
             dynamodb: service.clone(),

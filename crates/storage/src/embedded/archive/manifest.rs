@@ -16,6 +16,7 @@ use crate::error::{Error, Kind};
 use crate::files::{Files, TEMPORARY, read_exactly};
 
 const MAGIC: &[u8; 8] = b"HWMANIF\n";
+const NAME: &str = "MANIFEST";
 
 /// What stands in the place of segments that follow each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,14 +52,6 @@ pub(in crate::embedded) struct Manifest {
 }
 
 impl Manifest {
-    /// Its file's name.
-    pub(in crate::embedded) const NAME: &str = "MANIFEST";
-
-    /// The runs that count.
-    pub(in crate::embedded) fn runs(&self) -> impl Iterator<Item = Run> {
-        self.replaced.iter().filter_map(|each| each.run)
-    }
-
     /// The first id in `from..upto` that is not replaced.
     pub(in crate::embedded) fn gap(&self, from: SegmentId, upto: SegmentId) -> Option<SegmentId> {
         let mut next = from;
@@ -108,7 +101,7 @@ impl Manifest {
         self.replaced.retain(|each| each.run.is_some() || each.last >= first);
     }
 
-    pub(in crate::embedded) fn encode(&self, store: u128) -> Vec<u8> {
+    fn encode(&self, store: u128) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         put_u32(&mut bytes, FORMAT);
         put_u32(&mut bytes, 0);
@@ -194,7 +187,7 @@ impl Manifest {
     /// Makes it the list that counts.
     ///
     /// Errors: `Full`: the old one still counts. `Closed`: which of the two counts is known at the next start only.
-    pub(super) fn write(&self, files: &dyn Files, folder: &Path, store: u128) -> Result<(), Error> {
+    pub(in crate::embedded) fn write(&self, files: &dyn Files, folder: &Path, store: u128) -> Result<(), Error> {
         let path = path(folder);
         let temporary = path.with_extension(TEMPORARY);
         let draft = || {
@@ -219,11 +212,11 @@ impl Manifest {
 }
 
 fn path(folder: &Path) -> PathBuf {
-    folder.join(Manifest::NAME)
+    folder.join(NAME)
 }
 
-pub(in crate::embedded) fn is_manifest(name: &str) -> bool {
-    name == Manifest::NAME
+pub(super) fn is_manifest(name: &str) -> bool {
+    name == NAME
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Error {

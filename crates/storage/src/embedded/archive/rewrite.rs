@@ -36,31 +36,7 @@ pub(super) struct Replacing {
     run: Option<(Arc<Segment>, Vec<ShardUid>)>,
 }
 
-/// While it lives no file of the log goes, and no run comes: a copy finds what the list of runs says.
-pub(in crate::embedded) struct Held {
-    engine: Arc<Engine>,
-    pub(in crate::embedded) manifest: Manifest,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.engine.archive.lock().held = false;
-        if self.engine.volatile {
-            return self.engine.tidy_inline();
-        }
-        self.engine.upkeep.lock().sweep = true;
-        self.engine.kick();
-    }
-}
-
 impl Engine {
-    /// Keeps every file of the log where it is; one copy at a time. Waits for a rewriting under way.
-    pub(in crate::embedded) fn hold(self: &Arc<Self>) -> Held {
-        let mut archive = self.archive.lock();
-        archive.held = true;
-        Held { engine: self.clone(), manifest: archive.manifest.clone() }
-    }
-
     /// One step of giving space back: ends a replacement that waited for snapshots, removes what nobody wants from the
     /// oldest end, rewrites what is mostly unwanted. Blocks.
     pub(in crate::embedded) fn tidy(&self) -> Result<(), Error> {
@@ -82,7 +58,7 @@ impl Engine {
     }
 
     fn tidy_locked(&self, archive: &mut Archive) -> Result<(), Error> {
-        if archive.held || !self.finish_replacing(archive)? {
+        if !self.finish_replacing(archive)? {
             return Ok(());
         }
         self.sweep(archive)?;
@@ -261,7 +237,9 @@ impl Engine {
         mut manifest: Manifest,
     ) -> Result<(), Error> {
         manifest.forget_before(self.log.oldest().map_or(SegmentId(0), |oldest| oldest.id));
-        manifest.write(&*self.files, &archive.folder, archive.store)?;
+        if !self.volatile {
+            manifest.write(&*self.files, &archive.folder, archive.store)?;
+        }
         archive.manifest = manifest;
         Ok(())
     }

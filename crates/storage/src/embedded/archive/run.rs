@@ -38,11 +38,11 @@ pub(super) struct Header {
 }
 
 /// A run's file name.
-pub(in crate::embedded) fn file_name(number: RunNumber) -> String {
+pub(super) fn file_name(number: RunNumber) -> String {
     format!("{:016x}.run", number.0)
 }
 
-pub(in crate::embedded) fn parse_name(name: &str) -> Option<RunNumber> {
+pub(super) fn parse_name(name: &str) -> Option<RunNumber> {
     let digits = name.strip_suffix(".run")?;
     (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok().map(RunNumber)).flatten()
 }

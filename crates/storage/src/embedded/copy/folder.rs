@@ -7,7 +7,7 @@ use std::sync::Arc;
 use headwater_types::Position;
 
 use crate::contract::Copied;
-use crate::embedded::archive::{Archive, Manifest, file_name, is_manifest, parse_name};
+use crate::embedded::archive::{Manifest, is_run};
 use crate::embedded::segment::SegmentId;
 use crate::embedded::store::{Store, sync_above};
 use crate::error::{Error, Kind};
@@ -32,17 +32,16 @@ enum How {
 }
 
 /// The folders of a store that hold files.
-const FOLDERS: [&str; 4] = ["log", Archive::FOLDER, "index", "index/tables"];
+const FOLDERS: [&str; 4] = ["log", "archive", "index", "index/tables"];
 
 /// Every kind of file that a store has in its folders, and how it gets into a copy. What is not named here stays behind.
 fn how(folder: &str, name: &str) -> How {
     match folder {
         "log" if SegmentId::parse(name).is_some() => How::Segment,
-        Archive::FOLDER if parse_name(name).is_some() => How::Link,
-        Archive::FOLDER if is_manifest(name) => How::Names,
         "index" if name.starts_with("run-") && !name.ends_with(crate::files::TEMPORARY) => How::Link,
         "index" if name == "manifest" || name == "current" => How::Names,
         "index/tables" => How::Link,
+        "archive" if is_run(name) => How::Link,
         _ => How::Not,
     }
 }
@@ -104,6 +103,19 @@ impl Copier {
         Ok(copy)
     }
 
+    /// The archive runs that a list names, and the list.
+    pub(super) fn archive(&mut self, manifest: &Manifest, store: u128) -> Result<(), Error> {
+        for name in manifest.run_files() {
+            if !self.link("archive", &name)? {
+                let what = format!("{}: this archive run is missing", self.from.join("archive").join(name).display());
+                return Err(Error::new(Kind::Corrupt, what));
+            }
+        }
+        manifest.write(&*self.to_files, &self.to.join("archive"), store)?;
+        self.copied.copies += 1;
+        Ok(())
+    }
+
     /// The index as of its newest flush: whatever it names, however often that changes meanwhile.
     pub(super) fn index(&mut self) -> Result<(), Error> {
         for _ in 0..TRIES {
@@ -136,19 +148,6 @@ impl Copier {
         }
         let what = format!("{}: the index changes faster than it can be copied", self.from.display());
         Err(Error::new(Kind::Unavailable, what))
-    }
-
-    /// The archive runs that a list names, and the list.
-    pub(super) fn archive(&mut self, manifest: &Manifest, store: u128) -> Result<(), Error> {
-        for run in manifest.runs() {
-            let name = file_name(run.number);
-            if !self.link(Archive::FOLDER, &name)? {
-                let path = self.from.join(Archive::FOLDER).join(name);
-                return Err(Error::new(Kind::Corrupt, format!("{}: this archive run is missing", path.display())));
-            }
-        }
-        debug_assert_eq!(how(Archive::FOLDER, Manifest::NAME), How::Names);
-        self.write(Archive::FOLDER, Manifest::NAME, &manifest.encode(store))
     }
 
     /// The file that names the index's others, and what it says.
