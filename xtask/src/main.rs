@@ -60,7 +60,7 @@ enum Command {
     Guard,
     /// Runs the tests of the PostgreSQL engine on a real server, fetched from Maven Central.
     Postgres,
-    /// Runs the long proofs behind docs/proofs.md: all, or those named (sim, planted, kill, power-loss, streams-conformance).
+    /// Runs the long proofs behind docs/proofs.md: all, or those named (sim, planted, kill, soak, power-loss, streams-conformance).
     Proofs {
         /// Which.
         names: Vec<String>,

@@ -1,7 +1,6 @@
 //! `cargo xtask proofs`: the long runs behind docs/proofs.md, one after the other, with a table of what they came to.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,13 +12,17 @@ const SEEDS: &str = "2500";
 /// Kills of a real server.
 const KILLS: &str = "300";
 
+/// How long the soak lasts.
+const SOAK_SECONDS: &str = "600";
+
 /// A proof: its name on the command line, and what it runs.
 type Proof = (&'static str, fn(&Path) -> Result<()>);
 
-const PROOFS: [Proof; 5] = [
+const PROOFS: [Proof; 6] = [
     ("sim", simulate),
     ("planted", hunt),
     ("kill", kill),
+    ("soak", soak),
     ("power-loss", power_loss),
     ("streams-conformance", conformance),
 ];
@@ -77,8 +80,16 @@ fn hunt(root: &Path) -> Result<()> {
 fn kill(root: &Path) -> Result<()> {
     python::environment(root)?;
     let server = binary(root, "headwater")?;
-    let mut command: Command = python::command(root, &server, &["-m", "pytest", "-q", "test_kill.py"]);
+    let mut command = python::command(root, &server, &["-m", "pytest", "-q", "test_kill.py"])?;
     process::run(command.env("HEADWATER_KILLS", KILLS))
+}
+
+/// Ten minutes; the samples stay in the target folder.
+fn soak(root: &Path) -> Result<()> {
+    python::environment(root)?;
+    let server = binary(root, "headwater")?;
+    let mut command = python::command(root, &server, &["soak.py", "--seconds", SOAK_SECONDS])?;
+    process::run(command.env("SOAK_REPORT", root.join("target/soak.json")))
 }
 
 fn power_loss(root: &Path) -> Result<()> {
