@@ -17,6 +17,9 @@ pub const KILLS_MIN: u64 = 3;
 /// Splits of a run, at least.
 pub const SPLITS_MIN: u64 = 2;
 
+/// Long enough for whatever a lost request still does: no fault keeps one that long.
+const SETTLED: Duration = Duration::from_secs(5);
+
 /// Waits until so much of all requests has been made. Unit of `part`: percent.
 async fn part_done(sim: &Sim, part: u64) {
     let mark = sim.plan.clients * sim.plan.requests * part / 100;
@@ -69,6 +72,9 @@ pub async fn keep_time(sim: Arc<Sim>) -> Reader {
         }
         if move_clock(&sim, Move::Advance(by)).await {
             sim.history.lock().directed.jumps += 1;
+        } else {
+            // The node is gone, and what it asked for may still come: the keeper looks after that.
+            sim.cluster.control().sleep(SETTLED).await;
         }
         drop(quiet);
         keeper.pass().await;

@@ -160,8 +160,18 @@ impl<'a> Search<'a> {
         let turn = |call: usize| self.after[call].is_none_or(|first| self.is_done(first));
         let began = open().take_while(|call| self.calls[*call].invoked < end);
         let mut found: Vec<usize> = began.filter(|call| turn(*call)).collect();
-        // Known answers that end soonest first: an operation nobody knows of is only a way out.
-        found.sort_by_key(|call| std::cmp::Reverse((self.calls[*call].answered.unwrap_or(u64::MAX), *call)));
+        // Known answers that end soonest first: an operation nobody knows of is only a way out, and the likeliest is the
+        // one that the next answers show.
+        let shown: BTreeSet<u64> = found.iter().flat_map(|call| numbers_of(&self.calls[*call])).collect();
+        let turn = |call: usize| {
+            let rank = match self.calls[call].answered {
+                Some(_) => 0,
+                None if shown.contains(&self.operations[call].id) => 1,
+                None => 2,
+            };
+            (rank, self.calls[call].answered, call)
+        };
+        found.sort_by_key(|call| std::cmp::Reverse(turn(*call)));
         found
     }
 
@@ -169,6 +179,10 @@ impl<'a> Search<'a> {
     fn place(&mut self, call: usize) -> Option<Option<Item>> {
         let (after, answer) = spec::apply(&self.item, &self.operations[call]);
         if self.calls[call].answer.as_ref().is_some_and(|seen| *seen != answer) {
+            return None;
+        }
+        if self.calls[call].answer.is_none() && after == self.item {
+            // What nobody knows of and what changes nothing need not be placed: without it all goes on the same.
             return None;
         }
         if !self.seen.insert((self.done_mark ^ mark(call), after.clone())) {
@@ -196,15 +210,22 @@ impl<'a> Search<'a> {
     }
 }
 
+/// Numbers of writes that one answer shows.
+fn numbers_of(call: &Call) -> impl Iterator<Item = u64> + '_ {
+    let item = match &call.answer {
+        Some(Answer::Item(Some(item)) | Answer::Done(Some(Some(item))) | Answer::Refused(Some(Some(item)))) => {
+            Some(item)
+        }
+        _ => None,
+    };
+    item.into_iter().flat_map(|item| item.w.iter().chain(&item.m).copied())
+}
+
 /// Numbers of writes that an answer shows or a condition asks for.
 fn numbers_seen(calls: &[Call]) -> BTreeSet<u64> {
     let mut seen = BTreeSet::new();
     for call in calls {
-        if let Some(Answer::Item(Some(item)) | Answer::Done(Some(Some(item))) | Answer::Refused(Some(Some(item)))) =
-            &call.answer
-        {
-            seen.extend(item.w.iter().chain(&item.m));
-        }
+        seen.extend(numbers_of(call));
         if let Condition::WrittenBy(id) = call.operation.condition {
             seen.insert(id);
         }

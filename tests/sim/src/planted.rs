@@ -159,6 +159,7 @@ pub fn hunt(seeds_max: u64) -> ExitCode {
     }
     let mut code = ExitCode::SUCCESS;
     // A bug may end in a panic: what it says is printed once, by this function.
+    let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     for bug in Bug::ALL {
         let mode = bug.mode().name();
@@ -178,5 +179,6 @@ pub fn hunt(seeds_max: u64) -> ExitCode {
             }
         }
     }
+    std::panic::set_hook(hook);
     code
 }

@@ -107,8 +107,8 @@ impl Total {
             figures.push(("groups replayed", self.fared.replayed));
             figures.push(("groups copied", self.fared.copied));
         }
-        // One item in a hundred whose order was not settled is a search that needs work.
-        figures.push(("settled orders", u64::from(self.checked.undecided * 100 <= self.checked.items)));
+        // Where half of an item's answers are lost the search may give up; two items in a hundred are too many.
+        figures.push(("settled orders", u64::from(self.checked.undecided * 50 <= self.checked.items)));
         figures.into_iter().filter(|(_, figure)| *figure == 0).map(|(name, _)| name).collect()
     }
 }

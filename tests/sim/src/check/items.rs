@@ -6,7 +6,7 @@ use crate::linearize::{self, Verdict};
 use crate::spec::Action;
 
 /// Steps of the search for one item; far beyond what a history of a few hundred operations takes.
-const STEPS_MAX: usize = 2_000_000;
+const STEPS_MAX: usize = 4_000_000;
 
 pub(super) fn check(history: &History, checked: &mut Checked, found: &mut Vec<Violation>) {
     for key in history.keys() {
