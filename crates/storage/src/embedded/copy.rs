@@ -25,7 +25,7 @@ use super::engine::{Embedded, Engine, closed};
 use super::index::{Index, Lsm, OrderedMap};
 use super::log_index::{Segment, is_sealed};
 use super::recover::{ends, find_segments};
-use super::segment::{BLOCK, SegmentId};
+use super::segment::{BLOCK, SegmentId, corrupt};
 use super::snapshots::Horizons;
 use super::store::Store;
 use super::view::View;
@@ -109,7 +109,9 @@ fn copy_closed(files: Arc<dyn Files>, from: &Path, to: &Path, name: u128) -> Res
         Err(_) => None,
     };
     let mut copy = Copier::begin(files.clone(), from, files.clone(), to)?;
-    let archived = Manifest::read(&*files, &from.join("archive"), store.id)?.unwrap_or_default();
+    // Every store on a disk has a list: one that is lost is not one that is empty.
+    let missing = || corrupt(&from.join("archive/MANIFEST"), 0, "the list of archive runs is missing");
+    let archived = Manifest::read(&*files, &from.join("archive"), store.id)?.ok_or_else(missing)?;
     let found = find_segments(&*files, &from.join("log"), &store, &archived)?;
     let ends = ends(&found, &archived);
     copy.archive(&archived, store.id)?;

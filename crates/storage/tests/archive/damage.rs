@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use headwater_storage::Kind;
+use headwater_storage::embedded::{self, Settings};
 use headwater_storage::files::Files;
 use headwater_storage::files::faulty::{Faulty, Survival};
 use headwater_types::Runtime;
@@ -123,6 +124,36 @@ fn missing_and_foreign_files_of_the_archive_are_refused_by_name() {
     assert!(segments.len() > 1, "{segments:?}");
     let text = refusal(&|disk| disk.remove(&segments[0]).unwrap());
     assert!(text.contains(&*segments[0].to_string_lossy()) && text.contains("missing"), "{text}");
+}
+
+/// Goal: a store that would not open is not restored as something else either.
+#[test]
+fn a_store_with_a_lost_list_or_run_is_not_restored() {
+    let (disk, promised) = store(5);
+    for gone in [None].into_iter().chain(archived(&disk).into_iter().map(Some)) {
+        let (disk, mut promised, lost) = (disk.fork(), promised.clone(), gone.clone());
+        let world = World::new(8);
+        let runtime = world.node(1);
+        world.run(async move {
+            gone.iter().for_each(|path| disk.remove(path).unwrap());
+            let to = Settings { directory: "restored".into(), ..settings(&disk) };
+            let restored = embedded::restore(Path::new("data"), &to, &runtime).await;
+            match lost {
+                None => {
+                    restored.unwrap();
+                    let (cell, recovered) = open(&to, &runtime).await.unwrap();
+                    promised.check(&cell).unwrap();
+                    assert!(recovered.archive_runs > 0);
+                }
+                Some(path) => {
+                    let error = restored.unwrap_err();
+                    let named = error.to_string().contains(&*path.to_string_lossy());
+                    assert!(error.kind == Kind::Corrupt && named, "{error}");
+                }
+            }
+        });
+        world.kill(1);
+    }
 }
 
 /// Goal: what was not finished, and segments that are replaced and still there, are thrown away.
