@@ -110,7 +110,14 @@ impl ShardRow {
 
     /// Whether it was closed so long ago that it is no longer listed.
     pub fn is_gone_at(&self, now: Millis, retention_ms: i64) -> bool {
-        self.closed.is_some_and(|closed| closed.0 + retention_ms <= now.0)
+        self.closed_at().is_some_and(|closed| closed.0 + retention_ms <= now.0)
+    }
+
+    /// When it was closed. A node that decided on it before it knew of a jump of store time has noted a time before the
+    /// jump; the number was given after.
+    fn closed_at(&self) -> Option<Millis> {
+        let given = self.ending.map_or(Millis(0), SequenceNumber::at);
+        self.closed.map(|closed| closed.max(given))
     }
 
     pub fn info(&self) -> ShardInfo {
@@ -123,7 +130,7 @@ impl ShardRow {
             starting: SequenceNumber(self.opened.0 + 1),
             ending: self.ending,
             created: self.name.created,
-            closed: self.closed,
+            closed: self.closed_at(),
         }
     }
 }
@@ -191,6 +198,9 @@ mod tests {
         (row.opened, row.ending) = (SequenceNumber(11), Some(SequenceNumber(12)));
         assert_eq!(ShardRow::decode(&key, &stamped).expect("readable"), row);
         assert_eq!(row.info().id, "shardId-00000001573689847184-864758bb");
+        let jumped = ShardRow { ending: Some(SequenceNumber::floor(Millis(1_000))), ..row.clone() };
+        assert_eq!(jumped.info().closed, Some(Millis(1_000)), "noted at 9, before a jump, numbered after it");
+        assert!(!jumped.is_gone_at(Millis(1_009), 10) && jumped.is_gone_at(Millis(1_010), 10));
         for cut in [0, 1, 40, bytes.len() - 1] {
             assert!(ShardRow::decode(&key, &bytes[..cut]).is_err(), "{cut}");
         }
