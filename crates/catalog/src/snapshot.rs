@@ -8,6 +8,7 @@ use bytes::Bytes;
 use headwater_types::arn::StreamArn;
 use headwater_types::{Scope, StreamUid, TableId};
 
+use crate::data_stream::DataStreamDefinition;
 use crate::resource::{StreamDefinition, TableDefinition};
 use crate::writer::{BadRow, decode};
 
@@ -17,6 +18,8 @@ pub struct Snapshot {
     version: u64,
     tables: BTreeMap<TableId, Row<TableDefinition>>,
     streams: BTreeMap<StreamUid, Row<StreamDefinition>>,
+    data_streams: BTreeMap<TableId, Row<DataStreamDefinition>>,
+    lineages: BTreeMap<StreamUid, TableId>,
     names: BTreeMap<Scope, Names>,
 }
 
@@ -24,6 +27,18 @@ pub struct Snapshot {
 struct Names {
     tables: BTreeMap<String, TableId>,
     streams: BTreeMap<(String, String), StreamUid>,
+    data_streams: BTreeMap<String, TableId>,
+}
+
+/// All rows of definitions.
+#[derive(Default)]
+pub struct Rows {
+    /// Tables'.
+    pub tables: Vec<StoredRow>,
+    /// Their streams'.
+    pub streams: Vec<StoredRow>,
+    /// Data streams'.
+    pub data_streams: Vec<StoredRow>,
 }
 
 /// A definition and the bytes it was read from: a row that did not change is not parsed again.
@@ -37,26 +52,29 @@ pub type StoredRow = (Bytes, Bytes);
 
 impl Snapshot {
     /// Builds a snapshot from all rows; definitions whose rows equal those of `previous` are shared with it.
-    pub fn build(
-        version: u64,
-        tables: impl Iterator<Item = StoredRow>,
-        streams: impl Iterator<Item = StoredRow>,
-        previous: &Self,
-    ) -> Result<Self, BadRow> {
+    pub fn build(version: u64, rows: Rows, previous: &Self) -> Result<Self, BadRow> {
         let mut snapshot = Self { version, ..Self::default() };
-        for (key, bytes) in tables {
+        for (key, bytes) in rows.tables {
             let old = id_of(&key).and_then(|id| previous.tables.get(&TableId(id)));
             let definition: Arc<TableDefinition> = reuse_or_parse(&key, &bytes, old)?;
             let names = snapshot.names.entry(definition.scope.clone()).or_default();
             names.tables.insert(definition.name.clone(), definition.id);
             snapshot.tables.insert(definition.id, Row { bytes, definition });
         }
-        for (key, bytes) in streams {
+        for (key, bytes) in rows.streams {
             let old = id_of(&key).and_then(|id| previous.streams.get(&StreamUid(id)));
             let definition: Arc<StreamDefinition> = reuse_or_parse(&key, &bytes, old)?;
             let names = snapshot.names.entry(definition.scope.clone()).or_default();
             names.streams.insert((definition.table_name.clone(), definition.label.clone()), definition.uid);
             snapshot.streams.insert(definition.uid, Row { bytes, definition });
+        }
+        for (key, bytes) in rows.data_streams {
+            let old = id_of(&key).and_then(|id| previous.data_streams.get(&TableId(id)));
+            let definition: Arc<DataStreamDefinition> = reuse_or_parse(&key, &bytes, old)?;
+            let names = snapshot.names.entry(definition.scope.clone()).or_default();
+            names.data_streams.insert(definition.name.clone(), definition.id);
+            snapshot.lineages.insert(definition.uid, definition.id);
+            snapshot.data_streams.insert(definition.id, Row { bytes, definition });
         }
         Ok(snapshot)
     }
@@ -102,6 +120,39 @@ impl Snapshot {
     /// A stream by its identity.
     pub fn stream(&self, uid: StreamUid) -> Option<&Arc<StreamDefinition>> {
         self.streams.get(&uid).map(|row| &row.definition)
+    }
+
+    /// A data stream by its name.
+    pub fn data_stream(&self, scope: &Scope, name: &str) -> Option<&Arc<DataStreamDefinition>> {
+        self.data_stream_by_id(*self.names.get(scope)?.data_streams.get(name)?)
+    }
+
+    /// A data stream by its identity.
+    pub fn data_stream_by_id(&self, id: TableId) -> Option<&Arc<DataStreamDefinition>> {
+        self.data_streams.get(&id).map(|row| &row.definition)
+    }
+
+    /// A data stream by the identity of its shards' lineage.
+    pub fn data_stream_by_uid(&self, uid: StreamUid) -> Option<&Arc<DataStreamDefinition>> {
+        self.data_stream_by_id(*self.lineages.get(&uid)?)
+    }
+
+    /// A scope's data streams whose names follow `after`, in lexical order.
+    pub fn data_streams<'a>(
+        &'a self,
+        scope: &Scope,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = &'a Arc<DataStreamDefinition>> + use<'a> {
+        let from = after.map_or(Bound::Unbounded, |name| Bound::Excluded(name.to_owned()));
+        let names = self.names.get(scope).into_iter();
+        names
+            .flat_map(move |names| names.data_streams.range((from.clone(), Bound::Unbounded)))
+            .filter_map(|(_, id)| self.data_stream_by_id(*id))
+    }
+
+    /// Every data stream of every scope, by rising identity.
+    pub fn all_data_streams(&self) -> impl Iterator<Item = &Arc<DataStreamDefinition>> {
+        self.data_streams.values().map(|row| &row.definition)
     }
 
     /// A stream by its ARN.
@@ -159,7 +210,7 @@ mod tests {
     use super::*;
     use crate::resource::{KeyAttribute, KeyKind, KeySchema, StreamView};
     use crate::state::StreamState;
-    use crate::writer::{encode_stream, encode_table, stream_key, table_key};
+    use crate::writer::{data_stream_key, encode_data_stream, encode_stream, encode_table, stream_key, table_key};
 
     fn schema() -> KeySchema {
         KeySchema { hash: KeyAttribute { name: "id".into(), kind: KeyKind::S }, range: None }
@@ -188,10 +239,28 @@ mod tests {
         (stream_key(stream.uid), encode_stream(&stream))
     }
 
+    fn data_stream(id: u64, name: &str) -> StoredRow {
+        let mut stream = DataStreamDefinition::new(Scope::new("000000000000", "a"), name);
+        (stream.id, stream.uid) = (TableId(id), StreamUid(100 + id));
+        (data_stream_key(stream.id), encode_data_stream(&stream))
+    }
+
+    #[test]
+    fn data_streams_have_names_of_their_own() {
+        let catalog = snapshot(&Snapshot::default());
+        let scope = Scope::new("000000000000", "a");
+        let found = catalog.data_stream(&scope, "s").expect("there");
+        assert_eq!((found.id, catalog.data_streams(&scope, None).count()), (TableId(9), 1));
+        assert_eq!(catalog.data_stream_by_uid(StreamUid(109)).map(|stream| stream.id), Some(TableId(9)));
+        assert!(catalog.table(&scope, "s").is_none() && catalog.data_stream(&scope, "a").is_none());
+        assert_eq!(catalog.data_streams(&scope, Some("s")).count(), 0);
+    }
+
     fn snapshot(previous: &Snapshot) -> Snapshot {
         let tables = [table(1, "a", "b"), table(2, "a", "a"), table(3, "z", "a"), table(4, "a", "c")];
         let streams = [stream(1, "b", "2"), stream(2, "b", "1"), stream(3, "a", "9"), stream(4, "c", "0")];
-        Snapshot::build(7, tables.into_iter(), streams.into_iter(), previous).expect("readable rows")
+        let rows = Rows { tables: tables.into(), streams: streams.into(), data_streams: vec![data_stream(9, "s")] };
+        Snapshot::build(7, rows, previous).expect("readable rows")
     }
 
     #[test]
@@ -229,8 +298,8 @@ mod tests {
         let second = snapshot(&first);
         let both = (first.table_by_id(TableId(1)).expect("one"), second.table_by_id(TableId(1)).expect("one"));
         assert!(Arc::ptr_eq(both.0, both.1));
-        let bad =
-            Snapshot::build(1, [(table_key(TableId(9)), Bytes::from_static(b"{"))].into_iter(), [].into_iter(), &first);
+        let bad = vec![(table_key(TableId(9)), Bytes::from_static(b"{"))];
+        let bad = Snapshot::build(1, Rows { tables: bad, ..Rows::default() }, &first);
         assert_eq!(bad.err().map(|e| e.key), Some("02540000000000000009".to_owned()));
     }
 }

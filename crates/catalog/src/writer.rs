@@ -6,10 +6,12 @@ use headwater_types::{Millis, Scope, StreamUid, TableId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::data_stream::DataStreamDefinition;
 use crate::resource::{StreamDefinition, TableDefinition};
 
 const TABLE: u8 = b'T';
 const STREAM: u8 = b'S';
+const DATA_STREAM: u8 = b'K';
 
 /// A stored definition that cannot be read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,6 +46,21 @@ pub fn table_key(id: TableId) -> Bytes {
 /// Key of a stream's row.
 pub fn stream_key(uid: StreamUid) -> Bytes {
     key(STREAM, uid.0)
+}
+
+/// Key of a data stream's row.
+pub fn data_stream_key(id: TableId) -> Bytes {
+    key(DATA_STREAM, id.0)
+}
+
+/// Keys between which all data streams' rows lie.
+pub fn data_stream_rows() -> (Bytes, Bytes) {
+    rows(DATA_STREAM)
+}
+
+/// Stored form of a data stream.
+pub fn encode_data_stream(stream: &DataStreamDefinition) -> Bytes {
+    encode(stream)
 }
 
 /// Keys between which all tables' rows lie.

@@ -7,7 +7,7 @@ use headwater_catalog::TableDefinition;
 use headwater_storage::keyspace::token_key;
 use headwater_types::{HashKey, Millis, SequenceNumber, TableId};
 
-use crate::views::TableView;
+use crate::views::{Owner, TableView};
 
 /// A key that a command locks and reads, and may change.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,7 +79,10 @@ impl View<'_> {
     /// Definition of a touch's table. Errors: panics when there is no such touch.
     pub fn table(&self, touch: usize) -> &Arc<TableDefinition> {
         let table = self.table_of.get(touch).copied().flatten().and_then(|at| self.tables.get(at));
-        &table.expect("a decision asks for the tables of its own items only").1.definition
+        match table.map(|(_, view)| &view.definition) {
+            Some(Owner::Table(table)) => table,
+            Some(Owner::DataStream(_)) | None => panic!("a decision asks for the tables of its own items only"),
+        }
     }
 
     /// Store time.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use headwater_types::SequenceNumber;
+use headwater_types::{SequenceNumber, ShardUid};
 use parking_lot::Mutex;
 
 /// How a plan ended.
@@ -29,6 +29,7 @@ pub(crate) struct Completion(Mutex<State>);
 struct State {
     end: Option<End>,
     numbers: Vec<SequenceNumber>,
+    shards: Vec<ShardUid>,
     wakers: Vec<Waker>,
 }
 
@@ -53,6 +54,16 @@ impl Completion {
     /// The records' numbers; empty before the end. Taken once, by the plan's own request.
     pub fn numbers(&self) -> Vec<SequenceNumber> {
         std::mem::take(&mut self.0.lock().numbers)
+    }
+
+    /// Notes the shards that the records go to, when the plan is put into a group.
+    pub fn place(&self, shards: Vec<ShardUid>) {
+        self.0.lock().shards = shards;
+    }
+
+    /// The records' shards, in the order of the numbers. Taken once, by the plan's own request.
+    pub fn shards(&self) -> Vec<ShardUid> {
+        std::mem::take(&mut self.0.lock().shards)
     }
 
     /// Waits for the end.

@@ -1,17 +1,18 @@
 //! Changes of definitions: create, update, delete tables, switch streams on and off, each one commit with its shards.
 
+mod data_stream;
 mod index;
 
 use std::collections::BTreeMap;
 
 use headwater_catalog::resource::stream_label;
 use headwater_catalog::{
-    BillingMode, IndexState, Snapshot as Catalog, StreamDefinition, StreamState, StreamView, TableDefinition,
-    TableState, writer,
+    BillingMode, DataStreamDefinition, IndexState, Snapshot as Catalog, StreamDefinition, StreamState, StreamView,
+    TableDefinition, TableState, writer,
 };
 use headwater_storage::keyspace::{CATALOG_HEAD, lineage_head, partition_head, table_head};
 use headwater_storage::{Plan, Snapshot};
-use headwater_types::{Millis, Runtime, StreamUid, TableId, limits};
+use headwater_types::{Millis, Runtime, ShardUid, StreamUid, TableId, limits};
 
 pub use self::index::IndexChange;
 use crate::error::Error;
@@ -88,10 +89,59 @@ pub enum Change {
         /// What changes.
         change: IndexChange,
     },
-    /// Ends a short state; done by the log itself.
+    /// Ends a short state of a table or a data stream; done by the log itself.
     Finish {
         /// Whose.
-        table: TableId,
+        id: TableId,
+    },
+    /// Makes a data stream and its shards. Identities, creation time, state and version are set here.
+    CreateDataStream {
+        /// The definition.
+        stream: Box<DataStreamDefinition>,
+        /// How many shards, of even ranges.
+        shards: usize,
+    },
+    /// Replaces what is recorded of a data stream: mode, retention, encryption, size of records, monitoring, tags,
+    /// consumers. Identity, name, shards and a reshard under way stay. It is UPDATING for a short while.
+    UpdateDataStream {
+        /// The definition.
+        stream: Box<DataStreamDefinition>,
+    },
+    /// As `UpdateDataStream`, at once: the stream's state stays what it is.
+    RecordDataStream {
+        /// The definition.
+        stream: Box<DataStreamDefinition>,
+    },
+    /// Drops a data stream with its records.
+    DeleteDataStream {
+        /// Which.
+        id: TableId,
+    },
+    /// Closes an open shard and opens two children on `[start, at - 1]` and `[at, end]`.
+    SplitShard {
+        /// Whose.
+        id: TableId,
+        /// Which.
+        shard: ShardUid,
+        /// First hash key of the upper child.
+        at: u128,
+    },
+    /// Closes two open shards of adjacent ranges and opens one child on both.
+    MergeShards {
+        /// Whose.
+        id: TableId,
+        /// The child's first parent.
+        first: ShardUid,
+        /// The child's second parent.
+        second: ShardUid,
+    },
+    /// Splits and merges, step by step, until the open shards are so many, of even ranges. The stream is UPDATING all the
+    /// time; the steps are the log's own and go on after a restart.
+    Reshard {
+        /// Whose.
+        id: TableId,
+        /// How many.
+        shards: usize,
     },
     /// Forgets a stream whose retention is over; done by the log itself.
     Forget {
@@ -111,14 +161,15 @@ pub(crate) fn plan(
 ) -> Result<Plan, Error> {
     let lineage = Lineage::new(snapshot, now, runtime)?;
     let (tables, streams, fresh) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let mut work = Work { catalog, lineage, settings, tables, streams, fresh };
+    let data_streams = BTreeMap::new();
+    let mut work = Work { catalog, lineage, settings, tables, streams, data_streams, fresh };
     for change in changes {
         work.apply(change)?;
     }
     work.finish()
 }
 
-/// Whether any of the changes leaves a short state behind, and of which tables.
+/// Tables and data streams in a short state, or whose shards are being changed.
 pub(crate) fn unfinished(catalog: &Catalog) -> Vec<TableId> {
     let stream_waits = |table: &TableDefinition| {
         let streams = catalog.streams(&table.scope, Some(&table.name), None);
@@ -128,7 +179,8 @@ pub(crate) fn unfinished(catalog: &Catalog) -> Vec<TableId> {
     let waits =
         |table: &TableDefinition| table.state != TableState::Active || stream_waits(table) || index_waits(table);
     let tables = catalog.all_tables().filter(|table| waits(table));
-    tables.map(|table| table.id).collect()
+    let streams = catalog.all_data_streams().filter(|stream| stream.is_unfinished());
+    tables.map(|table| table.id).chain(streams.map(|stream| stream.id)).collect()
 }
 
 /// Definitions being changed; `None` stands for one that goes.
@@ -138,6 +190,7 @@ struct Work<'a> {
     settings: &'a Settings,
     tables: BTreeMap<TableId, Option<TableDefinition>>,
     streams: BTreeMap<StreamUid, Option<StreamDefinition>>,
+    data_streams: BTreeMap<TableId, Option<DataStreamDefinition>>,
     /// Partitions of tables made here.
     fresh: BTreeMap<TableId, Vec<Partition>>,
 }
@@ -153,7 +206,15 @@ impl Work<'_> {
             Change::Delete { table } if self.is_slow() => self.begin_delete(*table),
             Change::Delete { table } => self.delete(*table),
             Change::Index { table, change } => self.change_index(*table, change),
-            Change::Finish { table } => self.finish_states(*table),
+            Change::Finish { id } if self.catalog.data_stream_by_id(*id).is_some() => self.finish_data_stream(*id),
+            Change::Finish { id } => self.finish_states(*id),
+            Change::CreateDataStream { stream, shards } => self.create_data_stream(stream, *shards),
+            Change::UpdateDataStream { stream } => self.update_data_stream(stream, self.is_slow()),
+            Change::RecordDataStream { stream } => self.update_data_stream(stream, false),
+            Change::DeleteDataStream { id } => self.delete_data_stream(*id),
+            Change::SplitShard { id, shard, at } => self.split_shard(*id, *shard, *at),
+            Change::MergeShards { id, first, second } => self.merge_shards(*id, *first, *second),
+            Change::Reshard { id, shards } => self.reshard(*id, *shards),
             Change::Forget { stream } => self.forget(*stream),
         }
     }
@@ -332,6 +393,20 @@ impl Work<'_> {
                 None => {
                     draft.removed(table_head(id), expected);
                     draft.delete(writer::table_key(id));
+                }
+            }
+        }
+        for (id, stream) in std::mem::take(&mut self.data_streams) {
+            let expected = snapshot.head(table_head(id))?.version;
+            match stream {
+                Some(stream) => {
+                    draft.moved(table_head(id), expected);
+                    let stream = DataStreamDefinition { version: expected + 1, ..stream };
+                    draft.put(writer::data_stream_key(id), writer::encode_data_stream(&stream));
+                }
+                None => {
+                    draft.removed(table_head(id), expected);
+                    draft.delete(writer::data_stream_key(id));
                 }
             }
         }

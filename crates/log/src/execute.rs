@@ -46,7 +46,7 @@ impl Read {
         let planned = |(table, view): &(TableId, Arc<TableView>)| PlannedTable {
             table: *table,
             view: view.view,
-            version: view.definition.version,
+            version: view.definition.version(),
         };
         self.tables.iter().map(planned).collect()
     }
@@ -196,7 +196,7 @@ impl Shared {
     }
 
     /// A table's definition and view; on a shared cell another node may have just made the table.
-    fn view(&self, table: TableId) -> Result<Arc<TableView>, Error> {
+    pub(crate) fn view(&self, table: TableId) -> Result<Arc<TableView>, Error> {
         if let Some(view) = self.views.table(table) {
             return Ok(view);
         }

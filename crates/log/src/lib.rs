@@ -10,6 +10,7 @@
 //!    └──────────── taken back: fenced, or built on what was ◄── committer ◄── wait for what the answer is based on
 //! ```
 
+mod append;
 mod command;
 mod committer;
 mod completion;
@@ -17,6 +18,7 @@ mod definition;
 mod draft;
 mod error;
 mod execute;
+mod flow;
 mod heat;
 mod iterator;
 mod life;
@@ -40,6 +42,7 @@ mod views;
 #[cfg(test)]
 mod tests;
 
+pub use append::{Append, Appended};
 pub use command::{Command, Decision, Effect, Touch, ValueChange, View};
 pub use definition::{Change, Defined, Definition, IndexChange};
 pub use error::Error;

@@ -5,15 +5,17 @@
 //! once.
 
 use std::pin::pin;
-use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::select;
+use headwater_catalog::{DataStreamDefinition, DataStreamState, Snapshot as Catalog, StreamMode};
 use headwater_storage::Snapshot;
 use headwater_storage::keyspace::partition_head;
 use headwater_types::{HashKey, Millis, ShardUid, StreamUid, TableId};
 
+use crate::definition::{Change, Defined, Definition};
 use crate::error::Error;
 use crate::heat::Hot;
 use crate::lineage::{self, Partition};
@@ -50,6 +52,8 @@ pub struct Lived {
     pub size_splits: u64,
     /// Shards rolled over because they were old.
     pub roll_overs: u64,
+    /// On-demand data streams whose shards were doubled.
+    pub scalings: u64,
 }
 
 /// The counters behind [`Lived`].
@@ -58,6 +62,7 @@ pub(crate) struct Counters {
     hot_splits: AtomicU64,
     size_splits: AtomicU64,
     roll_overs: AtomicU64,
+    scalings: AtomicU64,
 }
 
 impl Log {
@@ -97,6 +102,7 @@ impl Log {
             hot_splits: read(&counters.hot_splits),
             size_splits: read(&counters.size_splits),
             roll_overs: read(&counters.roll_overs),
+            scalings: read(&counters.scalings),
         }
     }
 }
@@ -127,7 +133,7 @@ struct Life {
 }
 
 impl Life {
-    async fn look(&mut self, shared: &Shared) -> Result<(), Error> {
+    async fn look(&mut self, shared: &Arc<Shared>) -> Result<(), Error> {
         let now = shared.clock.store();
         if self.next_due.is_none_or(|due| due <= now) {
             self.next_due = Some(roll_over_old(shared, now).await?);
@@ -140,8 +146,58 @@ impl Life {
             }
             self.looked_at_all = true;
         }
-        split_warm(shared).await
+        split_warm(shared).await?;
+        scale_on_demand(shared).await
     }
+}
+
+/// Doubles the shards of on-demand data streams into which more is put than half of what their shards are made for.
+///
+/// Source: "On-demand mode", Kinesis developer guide: capacity is kept at twice the peak.
+async fn scale_on_demand(shared: &Arc<Shared>) -> Result<(), Error> {
+    let per_shard = shared.settings.split_writes_per_second / 2;
+    if per_shard == 0 {
+        return Ok(());
+    }
+    let (at, catalog) = (shared.clock.monotonic(), shared.catalog()?);
+    for id in shared.flow.streams() {
+        let Some(stream) = catalog.data_stream_by_id(id) else {
+            shared.flow.forget(id);
+            continue;
+        };
+        let open = lineage::partitions(&*shared.cell.snapshot(), id)?.len();
+        let busy = shared.flow.is_busy(id, at, per_shard.saturating_mul(open as u64));
+        let wanted = (open * 2).min(shared.settings.open_shards_max.max(open));
+        if busy && stream.mode == StreamMode::OnDemand && stream.target_shards.is_none() && wanted > open {
+            shared.flow.forget(id);
+            shared.define_with_states(Scale { id, wanted }).await?;
+            shared.lived.scalings.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(stream = id.0, shards = wanted, "an on-demand stream is scaled up");
+        }
+    }
+    Ok(())
+}
+
+/// Scales a data stream, while it is on demand and nothing else is under way.
+struct Scale {
+    id: TableId,
+    wanted: usize,
+}
+
+impl Definition for Scale {
+    type Answer = ();
+
+    fn decide(&mut self, catalog: &Catalog, _now: Millis) -> Defined<()> {
+        let fits = |stream: &DataStreamDefinition| {
+            stream.mode == StreamMode::OnDemand && stream.state == DataStreamState::Active
+        };
+        match catalog.data_stream_by_id(self.id) {
+            Some(stream) if fits(stream) => Defined::Change(vec![Change::Reshard { id: self.id, shards: self.wanted }]),
+            Some(_) | None => Defined::Answer(()),
+        }
+    }
+
+    fn answer(&mut self, _catalog: &Catalog) {}
 }
 
 /// Splits what is written to and hot or large.

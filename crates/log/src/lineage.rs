@@ -26,6 +26,7 @@ pub(crate) const IDENTITY_HEAD: HeadKey = lineage_head(StreamUid(0));
 const PARTITION: u8 = b'P';
 const RETIRED: u8 = b'R';
 const DEAD_TABLE: u8 = b'D';
+const DEAD_STREAM: u8 = b'E';
 const FORMAT: u8 = 0;
 
 /// A hash range of a table's items, and the shard that takes its records.
@@ -123,12 +124,22 @@ pub(crate) struct Lineage<'a> {
     pub runtime: &'a Runtime,
     /// The newest shard's creation time, per stream.
     newest: BTreeMap<StreamUid, Millis>,
+    /// The next shard's place among all shards of its stream, where shards are named by it.
+    counted: BTreeMap<StreamUid, u32>,
 }
 
 impl<'a> Lineage<'a> {
     pub fn new(snapshot: &'a dyn Snapshot, now: Millis, runtime: &'a Runtime) -> Result<Self, Error> {
         let ids = Identities::decode(snapshot.get(&Identities::key())?.as_deref())?;
-        Ok(Self { draft: Draft::default(), snapshot, ids, now, runtime, newest: BTreeMap::new() })
+        Ok(Self {
+            draft: Draft::default(),
+            snapshot,
+            ids,
+            now,
+            runtime,
+            newest: BTreeMap::new(),
+            counted: BTreeMap::new(),
+        })
     }
 
     /// The plan, with the identities it used.
@@ -157,8 +168,14 @@ impl<'a> Lineage<'a> {
         for (_, parent) in children_of.iter().filter(|(_, parent)| *parent != head) {
             self.draft.above(head, *parent);
         }
-        let name =
-            ShardName { uid: self.ids.shard(), created: self.created(stream)?, suffix: self.runtime.random() as u32 };
+        let suffix = match self.counted.get_mut(&stream) {
+            Some(next) => {
+                *next += 1;
+                *next - 1
+            }
+            None => self.runtime.random() as u32,
+        };
+        let name = ShardName { uid: self.ids.shard(), created: self.created(stream)?, suffix };
         let row = ShardRow {
             name,
             opened: SequenceNumber::ZERO,
@@ -272,11 +289,84 @@ impl<'a> Lineage<'a> {
         Ok(after)
     }
 
+    /// Merges the partitions that begin at `first` and `second`, which must lie side by side; the shard on `first` is the
+    /// child's first parent. Gives what is known afterwards.
+    pub fn merge(
+        &mut self,
+        table: TableId,
+        stream: StreamUid,
+        known: &Known,
+        first: u128,
+        second: u128,
+    ) -> Result<Known, Error> {
+        let mut after = known.clone();
+        let place = after.find(HashKey(first.min(second))).unwrap_or_default();
+        let Some([lower, upper]) = after.partitions.get(place..place + 2) else {
+            return Err(Error::Invalid("there are no two shards side by side".to_owned()));
+        };
+        if (lower.range.0, upper.range.0) != (first.min(second), first.max(second)) {
+            return Err(Error::Invalid("the shards do not lie side by side".to_owned()));
+        }
+        let range = (lower.range.0, upper.range.1);
+        let mut merged = [lower.clone(), upper.clone()];
+        if first > second {
+            merged.reverse();
+        }
+        let (mut parents, mut items, mut bytes) = (Vec::with_capacity(2), 0, 0);
+        for partition in &mut merged {
+            let head = partition_head(partition.id);
+            let counts = self.snapshot.head(head)?;
+            let parent = self.close(table, stream, partition)?;
+            parents.push(parent.ok_or_else(|| Error::Invalid("a shard to be merged is not open".to_owned()))?);
+            self.draft.moved_by(head, partition.version, -counts.items, -counts.bytes);
+            self.end(table, partition, true);
+            (items, bytes) = (items + counts.items, bytes + counts.bytes);
+        }
+        let mut child = self.create(range);
+        self.draft.moved_by(partition_head(child.id), 0, items, bytes);
+        self.open(table, stream, &mut child, &parents)?;
+        child.version = 1;
+        after.partitions.splice(place..place + 2, [child]);
+        Ok(after)
+    }
+
+    /// New shards of the stream are counted: each is named by its place among all that the stream ever had.
+    pub fn count_shards(&mut self, stream: StreamUid) -> Result<(), Error> {
+        if !self.counted.contains_key(&stream) {
+            // The newest shard is an open one, so its row is there as long as the stream is.
+            let last = stream::newest(self.snapshot, stream)?;
+            self.counted.insert(stream, last.map_or(0, |last| last.suffix + 1));
+        }
+        Ok(())
+    }
+
+    /// Stores what the retention hides now, so that a longer one does not show it again.
+    pub fn fix_horizons(&mut self, stream: StreamUid, retention_ms: i64) -> Result<(), Error> {
+        for row in stream::rows(self.snapshot, stream)? {
+            let gone = row.is_gone_at(self.now, retention_ms);
+            let horizon = if gone { SequenceNumber::ALL } else { row.horizon_at(self.now, retention_ms) };
+            if horizon > row.horizon {
+                self.draft.put(shard_key(stream, row.name.uid), ShardRow { horizon, ..row }.encode());
+            }
+        }
+        self.move_lineage(stream)
+    }
+
+    /// All of a data stream's records are over; its rows are swept away later.
+    pub fn bury_stream(&mut self, stream: StreamUid) -> Result<(), Error> {
+        for row in stream::rows(self.snapshot, stream)? {
+            let row = ShardRow { horizon: SequenceNumber::ALL, ..row };
+            self.draft.put(shard_key(stream, row.name.uid), row.encode());
+        }
+        self.draft.put(dead_stream_key(stream), Bytes::new());
+        self.move_lineage(stream)
+    }
+
     /// Creation time of a new shard: it rises strictly within the stream, so that ids sort by it.
     fn created(&mut self, stream: StreamUid) -> Result<Millis, Error> {
         let last = match self.newest.get(&stream) {
             Some(last) => Some(*last),
-            None => stream::newest(self.snapshot, stream)?,
+            None => stream::newest(self.snapshot, stream)?.map(|newest| newest.created),
         };
         let created = last.map_or(self.now, |last| self.now.max(Millis(last.0 + 1)));
         self.newest.insert(stream, created);
@@ -352,6 +442,16 @@ pub(crate) fn retired(snapshot: &dyn Snapshot, most: usize) -> Result<Vec<u64>, 
 /// Tables noted for sweeping.
 pub(crate) fn dead_tables(snapshot: &dyn Snapshot, most: usize) -> Result<Vec<TableId>, Error> {
     Ok(notes(snapshot, DEAD_TABLE, most)?.into_iter().map(TableId).collect())
+}
+
+/// Key of the note that a data stream's shards are to be swept away.
+pub(crate) fn dead_stream_key(stream: StreamUid) -> Bytes {
+    noted(DEAD_STREAM, stream.0)
+}
+
+/// Data streams noted for sweeping.
+pub(crate) fn dead_streams(snapshot: &dyn Snapshot, most: usize) -> Result<Vec<StreamUid>, Error> {
+    Ok(notes(snapshot, DEAD_STREAM, most)?.into_iter().map(StreamUid).collect())
 }
 
 fn notes(snapshot: &dyn Snapshot, kind: u8, most: usize) -> Result<Vec<u64>, Error> {

@@ -18,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 use crate::committer::Committer;
 use crate::definition::{self, Change, Defined, Definition};
 use crate::error::Error;
+use crate::flow::Flow;
 use crate::heat::Heat;
 use crate::life;
 use crate::lineage::{self, IDENTITY_HEAD, TableSize};
@@ -55,6 +56,7 @@ pub(crate) struct Shared {
     pub queue: Queue,
     pub notify: Notify,
     pub heat: Heat,
+    pub flow: Flow,
     pub lived: life::Counters,
     pub trimmed_once: AtomicBool,
     next_ticket: AtomicU64,
@@ -78,6 +80,7 @@ impl Log {
             is_shared: cell.groups_in_flight_max() <= 1,
             queue: Queue::new(settings.queue_bytes_max),
             heat: Heat::new(settings.split_writes_per_second),
+            flow: Flow::default(),
             cell,
             runtime,
             settings,
@@ -104,9 +107,7 @@ impl Log {
             let _ = ended.await;
         });
         let log = Arc::new(Self { shared, committer: Mutex::new(Some(ended)), committing });
-        for table in definition::unfinished(&*log.catalog()?) {
-            log.define(Finish(table)).await?;
-        }
+        log.shared.finish().await?;
         if log.shared.is_shared {
             drop(log.shared.runtime.spawn(watch_others(Arc::downgrade(&log.shared))));
         }
@@ -232,22 +233,32 @@ impl Shared {
     }
 
     /// Changes definitions, and sees to it that short states end.
-    async fn define_with_states<D: Definition>(self: &Arc<Self>, mut change: D) -> Result<D::Answer, Error> {
+    pub(crate) async fn define_with_states<D: Definition>(self: &Arc<Self>, mut change: D) -> Result<D::Answer, Error> {
         let (answer, changed) = self.define_once(&mut change).await?;
-        if changed && !self.settings.short_states.is_zero() {
+        if changed && self.settings.short_states.is_zero() {
+            self.finish().await?;
+        } else if changed {
             let (shared, runtime) = (Arc::downgrade(self), self.runtime.clone());
             let pause = self.settings.short_states;
             drop(self.runtime.spawn(async move {
                 runtime.sleep(pause).await;
                 let Some(shared) = shared.upgrade() else { return };
-                for table in definition::unfinished(&shared.views.catalog()) {
-                    if let Err(error) = shared.define(Finish(table)).await {
-                        tracing::warn!(%error, table = table.0, "a short state is not ended");
-                    }
+                if let Err(error) = shared.finish().await {
+                    tracing::warn!(%error, "short states are not ended");
                 }
             }));
         }
         Ok(answer)
+    }
+
+    /// Ends all short states: one commit each, several where a data stream's shards are changed step by step.
+    async fn finish(&self) -> Result<(), Error> {
+        for id in definition::unfinished(&*self.catalog()?) {
+            while definition::unfinished(&*self.catalog()?).contains(&id) {
+                self.define(Finish(id)).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn define_once<D: Definition>(&self, change: &mut D) -> Result<(D::Answer, bool), Error> {
@@ -265,7 +276,7 @@ impl Shared {
     }
 }
 
-/// Ends a table's short states.
+/// Ends the short states of a table or a data stream.
 struct Finish(TableId);
 
 impl Definition for Finish {
@@ -273,7 +284,7 @@ impl Definition for Finish {
 
     fn decide(&mut self, catalog: &Catalog, _now: Millis) -> Defined<()> {
         if definition::unfinished(catalog).contains(&self.0) {
-            Defined::Change(vec![Change::Finish { table: self.0 }])
+            Defined::Change(vec![Change::Finish { id: self.0 }])
         } else {
             Defined::Answer(())
         }

@@ -46,6 +46,7 @@ pub(crate) struct PlannedTouch {
     /// Version that a token's own head had when it was read.
     pub version: u64,
     pub hash: HashKey,
+    /// Empty when a record is appended to a data stream.
     pub key: Bytes,
     pub effect: Effect,
 }

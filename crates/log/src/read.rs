@@ -26,6 +26,8 @@ pub enum Start {
     AtNumber(SequenceNumber),
     /// After this number.
     AfterNumber(SequenceNumber),
+    /// At the first record of this moment or later; at the oldest there is when that one is younger.
+    AtTime(Millis),
 }
 
 /// Where a page starts.
@@ -72,7 +74,7 @@ impl Log {
     /// A stream's shards at one snapshot; those closed longer ago than the retention are left out.
     pub fn shards(&self, stream: StreamUid) -> Result<ShardList, Error> {
         let shared = &*self.shared;
-        stream::list(&*shared.cell.snapshot(), stream, shared.clock.store(), shared.settings.retention_ms)
+        stream::list(&*shared.cell.snapshot(), stream, shared.clock.store(), shared.retention_ms(stream))
     }
 
     /// Where an iterator of this kind starts.
@@ -92,6 +94,8 @@ impl Log {
                 };
                 Ok(ReadFrom::Tail(newest))
             }
+            Start::AtTime(at) if SequenceNumber::floor(at) < horizon => Ok(ReadFrom::Horizon),
+            Start::AtTime(at) => Ok(ReadFrom::At(SequenceNumber::floor(at))),
             Start::AtNumber(number) if number < horizon => Err(ReadError::Trimmed),
             Start::AfterNumber(number) if next(number) < horizon => Err(ReadError::Trimmed),
             Start::AtNumber(number) => Ok(ReadFrom::At(number)),
@@ -183,7 +187,7 @@ impl Shared {
         let key = shard_key(stream, shard);
         let row = snapshot.get(&key).map_err(Error::from)?.ok_or(ReadError::NoShard)?;
         let row = ShardRow::decode(&key, &row)?;
-        let (now, retention_ms) = (self.clock.store(), self.settings.retention_ms);
+        let (now, retention_ms) = (self.clock.store(), self.retention_ms(stream));
         if row.is_gone_at(now, retention_ms) {
             return Err(ReadError::NoShard);
         }

@@ -32,9 +32,6 @@ const SWEEP_ROWS_MAX: usize = 1_000;
 /// Most tokens looked through at once, and the pause before the next ones.
 const TOKENS_AT_ONCE: usize = 1_000;
 const TOKENS_PAUSE: Duration = Duration::from_millis(1);
-/// Beyond every number: all of a shard is trimmed.
-const ALL: SequenceNumber = SequenceNumber(u64::MAX);
-
 /// What one pass of trimming did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Retained {
@@ -63,6 +60,8 @@ pub(crate) enum TrimStep {
     Token { hash: HashKey },
     /// Removes some rows of a dropped table.
     Sweep { table: TableId },
+    /// Forgets a dropped data stream when its shards' rows are gone.
+    Bury { stream: StreamUid },
     /// Removes some entries of an index that nobody reads or maintains any more.
     SweepIndex { table: TableId, index: u32 },
 }
@@ -76,7 +75,7 @@ pub(crate) fn plan(steps: &[TrimStep], snapshot: &dyn Snapshot, now: Millis) -> 
             TrimStep::Drop { stream, shard } => {
                 let key = shard_key(stream, shard);
                 let row = snapshot.get(&key)?.map(|row| ShardRow::decode(&key, &row)).transpose()?;
-                if row.is_some_and(|row| row.horizon == ALL) {
+                if row.is_some_and(|row| row.horizon == SequenceNumber::ALL) {
                     draft.moved(lineage_head(stream), snapshot.head(lineage_head(stream))?.version);
                     draft.delete(key);
                 }
@@ -96,6 +95,12 @@ pub(crate) fn plan(steps: &[TrimStep], snapshot: &dyn Snapshot, now: Millis) -> 
                     draft.delete(lineage::dead_table_key(table));
                 }
                 rows.into_iter().for_each(|key| draft.delete(key));
+            }
+            TrimStep::Bury { stream } => {
+                if stream::rows(snapshot, stream)?.is_empty() {
+                    draft.removed(lineage_head(stream), snapshot.head(lineage_head(stream))?.version);
+                    draft.delete(lineage::dead_stream_key(stream));
+                }
             }
             TrimStep::SweepIndex { table, index } => {
                 entries_of(snapshot, table, index)?.into_iter().for_each(|key| draft.delete(key));
@@ -186,9 +191,16 @@ struct Pass {
     horizons: Vec<Horizon>,
     drops: Vec<TrimStep>,
     streams: Vec<StreamUid>,
+    buried: Vec<TrimStep>,
 }
 
 impl Shared {
+    /// How long a stream's records and closed shards are kept. Unit: ms of store time.
+    pub(crate) fn retention_ms(&self, stream: StreamUid) -> i64 {
+        let catalog = self.views.catalog();
+        catalog.data_stream_by_uid(stream).map_or(self.settings.retention_ms, |stream| stream.retention_ms())
+    }
+
     /// One pass of trimming at the present store time.
     pub(crate) async fn retain(&self) -> Result<Retained, Error> {
         let now = self.clock.store();
@@ -204,6 +216,7 @@ impl Shared {
         for stream in pass.streams {
             streams += usize::from(self.define(Forget(stream)).await?);
         }
+        self.steps(pass.buried).await?;
         let retired = lineage::retired(&*snapshot, STEPS_MAX)?;
         self.steps(retired.into_iter().map(|partition| TrimStep::Retire { partition }).collect()).await?;
         let tokens = self.forget_tokens(now).await?;
@@ -233,38 +246,34 @@ impl Shared {
     }
 
     fn look(&self, snapshot: &dyn Snapshot, catalog: &Catalog, now: Millis) -> Result<Pass, Error> {
-        let retention_ms = self.settings.retention_ms;
-        #[cfg(feature = "planted-bugs")]
-        let retention_ms = match self.settings.planted {
-            Some(crate::settings::PlantedBug::TrimEarly) => retention_ms / 2,
-            _ => retention_ms,
-        };
         // What an earlier run stored but perhaps never told the cell is told once more.
         let first = !self.trimmed_once.swap(true, Ordering::AcqRel);
         let mut pass = Pass::default();
         for definition in catalog.all_streams() {
-            let uid = definition.uid;
-            let rows = stream::rows(snapshot, uid)?;
-            for row in &rows {
-                let shard = row.name.uid;
-                let gone = row.is_gone_at(now, retention_ms);
-                let below = if gone { ALL } else { row.horizon_at(now, retention_ms) };
-                if gone {
-                    pass.drops.push(TrimStep::Drop { stream: uid, shard });
-                }
-                if row.horizon < below && (gone || worth_raising(snapshot, row, below)?) {
-                    pass.raises.push(TrimStep::Horizon { stream: uid, shard, below });
-                    pass.horizons.push(Horizon { shard, below });
-                } else if gone || (first && row.horizon > SequenceNumber::ZERO) {
-                    pass.horizons.push(Horizon { shard, below: row.horizon });
-                }
-            }
-            let over = definition.closed.is_some_and(|closed| closed.0 + retention_ms <= now.0);
-            if over && rows.iter().all(|row| row.is_gone_at(now, retention_ms)) {
-                pass.streams.push(uid);
+            let retention_ms = self.trimmed_after(definition.uid);
+            let all_gone = look_at(snapshot, definition.uid, now, retention_ms, first, &mut pass)?;
+            if all_gone && definition.closed.is_some_and(|closed| closed.0 + retention_ms <= now.0) {
+                pass.streams.push(definition.uid);
             }
         }
+        for definition in catalog.all_data_streams() {
+            look_at(snapshot, definition.uid, now, self.trimmed_after(definition.uid), first, &mut pass)?;
+        }
+        for stream in lineage::dead_streams(snapshot, STEPS_MAX)? {
+            look_at(snapshot, stream, now, 0, first, &mut pass)?;
+            pass.buried.push(TrimStep::Bury { stream });
+        }
         Ok(pass)
+    }
+
+    /// After how long a stream's records are trimmed.
+    fn trimmed_after(&self, stream: StreamUid) -> i64 {
+        let retention_ms = self.retention_ms(stream);
+        #[cfg(feature = "planted-bugs")]
+        if self.settings.planted == Some(crate::settings::PlantedBug::TrimEarly) {
+            return retention_ms / 2;
+        }
+        retention_ms
     }
 
     pub(crate) async fn steps(&self, steps: Vec<TrimStep>) -> Result<(), Error> {
@@ -301,6 +310,34 @@ impl crate::open::Log {
         }
         Ok(rows)
     }
+}
+
+/// What is to be done about a stream's shards; whether all of them are gone.
+fn look_at(
+    snapshot: &dyn Snapshot,
+    stream: StreamUid,
+    now: Millis,
+    retention_ms: i64,
+    first: bool,
+    pass: &mut Pass,
+) -> Result<bool, Error> {
+    let mut all_gone = true;
+    for row in stream::rows(snapshot, stream)? {
+        let shard = row.name.uid;
+        let gone = row.is_gone_at(now, retention_ms);
+        all_gone &= gone;
+        let below = if gone { SequenceNumber::ALL } else { row.horizon_at(now, retention_ms) };
+        if gone {
+            pass.drops.push(TrimStep::Drop { stream, shard });
+        }
+        if row.horizon < below && (gone || worth_raising(snapshot, &row, below)?) {
+            pass.raises.push(TrimStep::Horizon { stream, shard, below });
+            pass.horizons.push(Horizon { shard, below });
+        } else if gone || (first && row.horizon > SequenceNumber::ZERO) {
+            pass.horizons.push(Horizon { shard, below: row.horizon });
+        }
+    }
+    Ok(all_gone)
 }
 
 /// Whether there is anything to trim, and enough time has passed to write a row for it.

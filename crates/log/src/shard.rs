@@ -14,10 +14,14 @@ pub struct ShardInfo {
     pub uid: ShardUid,
     /// Identity for clients: `shardId-{20 digits of ms}-{8 hex digits}`; lexical order is the order of creation.
     pub id: String,
+    /// In a data stream: its place among all shards that the stream ever had, by which clients know it.
+    pub index: u32,
     /// What it continues: none, one (split, roll-over) or two (merge).
     pub parents: Vec<ShardUid>,
     /// Their ids; a parent that is gone keeps its id here.
     pub parent_ids: Vec<String>,
+    /// In a data stream: their places.
+    pub parent_indexes: Vec<u32>,
     /// First and last hash key, both included.
     pub hash_range: (u128, u128),
     /// Not above its first record's number, and above every parent's `ending`.
@@ -35,6 +39,7 @@ pub struct ShardInfo {
 pub(crate) struct ShardName {
     pub uid: ShardUid,
     pub created: Millis,
+    /// Drawn at random; in a data stream the shard's place among all that the stream ever had.
     pub suffix: u32,
 }
 
@@ -108,9 +113,9 @@ impl ShardRow {
         self.horizon.max(SequenceNumber::floor(Millis(now.0 - retention_ms)))
     }
 
-    /// Whether it was closed so long ago that it is no longer listed.
+    /// Whether it was closed so long ago, or its stream was deleted, that it is no longer listed.
     pub fn is_gone_at(&self, now: Millis, retention_ms: i64) -> bool {
-        self.closed_at().is_some_and(|closed| closed.0 + retention_ms <= now.0)
+        self.horizon == SequenceNumber::ALL || self.closed_at().is_some_and(|closed| closed.0 + retention_ms <= now.0)
     }
 
     /// When it was closed. A node that decided on it before it knew of a jump of store time has noted a time before the
@@ -124,6 +129,8 @@ impl ShardRow {
         ShardInfo {
             uid: self.name.uid,
             id: self.name.id(),
+            index: self.name.suffix,
+            parent_indexes: self.parents.iter().map(|parent| parent.suffix).collect(),
             parents: self.parents.iter().map(|parent| parent.uid).collect(),
             parent_ids: self.parents.iter().map(ShardName::id).collect(),
             hash_range: self.hash_range,

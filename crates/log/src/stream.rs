@@ -5,7 +5,7 @@ use headwater_storage::contract::Direction;
 use headwater_types::{Millis, StreamUid};
 
 use crate::error::Error;
-use crate::shard::{ShardInfo, ShardRow, shard_rows};
+use crate::shard::{ShardInfo, ShardName, ShardRow, shard_rows};
 
 /// The shards of a stream that are listed at one moment.
 ///
@@ -30,6 +30,12 @@ impl ShardList {
     pub fn after(&self, id: Option<&str>) -> &[ShardInfo] {
         let at = id.map_or(0, |id| self.0.partition_point(|shard| shard.id.as_str() <= id));
         self.0.get(at..).unwrap_or_default()
+    }
+
+    /// A data stream's shard by its place among all shards that the stream ever had.
+    pub fn by_index(&self, index: u32) -> Option<&ShardInfo> {
+        let at = self.0.binary_search_by_key(&index, |shard| shard.index).ok()?;
+        self.0.get(at)
     }
 
     /// The direct children of a shard.
@@ -61,13 +67,13 @@ pub(crate) fn rows(snapshot: &dyn Snapshot, stream: StreamUid) -> Result<Vec<Sha
     Ok(rows)
 }
 
-/// The newest shard's creation time.
-pub(crate) fn newest(snapshot: &dyn Snapshot, stream: StreamUid) -> Result<Option<Millis>, Error> {
+/// The newest shard's name.
+pub(crate) fn newest(snapshot: &dyn Snapshot, stream: StreamUid) -> Result<Option<ShardName>, Error> {
     let (start, end) = shard_rows(stream);
     match snapshot.scan(&start, &end, Direction::Backward).next() {
         Some(entry) => {
             let (key, value) = entry?;
-            Ok(Some(ShardRow::decode(&key, &value)?.name.created))
+            Ok(Some(ShardRow::decode(&key, &value)?.name))
         }
         None => Ok(None),
     }

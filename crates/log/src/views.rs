@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
-use headwater_catalog::{Snapshot as Catalog, StoreTime, TableDefinition, writer};
+use headwater_catalog::snapshot::Rows;
+use headwater_catalog::{DataStreamDefinition, Snapshot as Catalog, StoreTime, TableDefinition, writer};
 use headwater_storage::contract::Direction;
 use headwater_storage::keyspace::CATALOG_HEAD;
 use headwater_storage::{Error as StorageError, Snapshot};
@@ -23,9 +24,33 @@ use tokio::sync::watch;
 
 use crate::error::Error;
 
-/// A table's definition and the view it belongs to.
+/// What has partitions: a table or a data stream.
+#[derive(Clone)]
+pub(crate) enum Owner {
+    Table(Arc<TableDefinition>),
+    DataStream(Arc<DataStreamDefinition>),
+}
+
+impl Owner {
+    fn id(&self) -> TableId {
+        match self {
+            Self::Table(table) => table.id,
+            Self::DataStream(stream) => stream.id,
+        }
+    }
+
+    /// Version of its definition.
+    pub fn version(&self) -> u64 {
+        match self {
+            Self::Table(table) => table.version,
+            Self::DataStream(stream) => stream.version,
+        }
+    }
+}
+
+/// A table's or data stream's definition and the view it belongs to.
 pub(crate) struct TableView {
-    pub definition: Arc<TableDefinition>,
+    pub definition: Owner,
     pub view: u64,
 }
 
@@ -111,18 +136,21 @@ impl Views {
     fn slots(&self, catalog: &Catalog) -> Tables {
         let old = self.tables.load();
         let mut slots = Tables::default();
-        for definition in catalog.all_tables() {
-            let slot = match old.get(&definition.id) {
+        let tables = catalog.all_tables().map(|table| Owner::Table(table.clone()));
+        let streams = catalog.all_data_streams().map(|stream| Owner::DataStream(stream.clone()));
+        for definition in tables.chain(streams) {
+            let id = definition.id();
+            let slot = match old.get(&id) {
                 Some(slot) => {
                     let known = slot.load_full();
-                    if known.definition.version != definition.version {
-                        slot.store(Arc::new(TableView { definition: definition.clone(), view: known.view + 1 }));
+                    if known.definition.version() != definition.version() {
+                        slot.store(Arc::new(TableView { definition, view: known.view + 1 }));
                     }
                     slot.clone()
                 }
-                None => Arc::new(ArcSwap::from_pointee(TableView { definition: definition.clone(), view: 1 })),
+                None => Arc::new(ArcSwap::from_pointee(TableView { definition, view: 1 })),
             };
-            slots.insert(definition.id, slot);
+            slots.insert(id, slot);
         }
         slots
     }
@@ -130,9 +158,13 @@ impl Views {
 
 fn load(snapshot: &dyn Snapshot, version: u64, previous: &Catalog) -> Result<Catalog, Error> {
     let mut failed: Option<StorageError> = None;
-    let mut tables = Vec::new();
-    let mut streams = Vec::new();
-    for ((start, end), rows) in [(writer::table_rows(), &mut tables), (writer::stream_rows(), &mut streams)] {
+    let mut all = Rows::default();
+    let kinds = [
+        (writer::table_rows(), &mut all.tables),
+        (writer::stream_rows(), &mut all.streams),
+        (writer::data_stream_rows(), &mut all.data_streams),
+    ];
+    for ((start, end), rows) in kinds {
         for entry in snapshot.scan(&start, &end, Direction::Forward) {
             match entry {
                 Ok(row) => rows.push(row),
@@ -145,6 +177,6 @@ fn load(snapshot: &dyn Snapshot, version: u64, previous: &Catalog) -> Result<Cat
     }
     match failed {
         Some(error) => Err(error.into()),
-        None => Ok(Catalog::build(version, tables.into_iter(), streams.into_iter(), previous)?),
+        None => Ok(Catalog::build(version, all, previous)?),
     }
 }

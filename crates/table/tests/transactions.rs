@@ -9,7 +9,7 @@ use headwater_catalog::{KeyAttribute, KeyKind, KeySchema, Snapshot, StreamView, 
 use headwater_expression::{Condition, Kind, Substitutions, Update};
 use headwater_log::{Change, Defined, Definition, Log, PageLimit, ReadFrom, Settings};
 use headwater_storage::embedded::{self, IndexKind};
-use headwater_storage::files::memory::Memory;
+use headwater_storage::files::faulty::Faulty;
 use headwater_storage::memory::{Faults, Model, Settings as Engine};
 use headwater_table::{
     Action, Refusal, Row, Token, TransactAction, TransactRefusal, Transacted, Write, schema, transact,
@@ -195,8 +195,8 @@ fn records(log: &Log, table: &TableDefinition) -> usize {
     shards.shards().iter().map(|shard| of(shard.uid)).sum()
 }
 
-/// A store over files in memory.
-async fn store(files: &Arc<Memory>, runtime: &Runtime) -> Arc<Log> {
+/// A store over a modelled disk: one in memory keeps nothing over a start.
+async fn store(files: &Arc<Faulty>, runtime: &Runtime) -> Arc<Log> {
     let clock = Clock::new(runtime.clone(), Millis(0));
     let settings = embedded::Settings::on(files.clone(), "data", IndexKind::OrderedMap);
     let (cell, _) = embedded::open(settings, runtime.clone(), clock.clone()).await.expect("opens");
@@ -209,7 +209,7 @@ fn the_largest_transaction_commits() {
     let world = World::new(3);
     let inner = world.clone();
     world.run(async move {
-        let (files, runtime) = (Arc::new(Memory::default()), inner.node(1));
+        let (files, runtime) = (Arc::new(Faulty::new()), inner.node(1));
         let log = store(&files, &runtime).await;
         let table = log.define(Create("large")).await.expect("made");
         let accounts = 0..TRANSACTION_ACTIONS_MAX as i64;

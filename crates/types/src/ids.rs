@@ -31,6 +31,8 @@ pub struct SequenceNumber(pub u64);
 impl SequenceNumber {
     /// Smaller than every number that is ever given.
     pub const ZERO: Self = Self(0);
+    /// Beyond every number: as a horizon, all is trimmed.
+    pub const ALL: Self = Self(u64::MAX);
 
     /// The smallest number of a millisecond.
     pub fn floor(at: Millis) -> Self {

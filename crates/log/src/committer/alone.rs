@@ -150,12 +150,17 @@ impl Committer {
 /// The table that a change is about, when it exists already.
 fn changed_table(change: &Change) -> Option<TableId> {
     match change {
-        Change::Create { .. } | Change::Forget { .. } => None,
+        Change::Create { .. } | Change::Forget { .. } | Change::CreateDataStream { .. } => None,
+        Change::UpdateDataStream { stream } | Change::RecordDataStream { stream } => Some(stream.id),
         Change::Update { table } | Change::Record { table } => Some(table.id),
         Change::EnableStream { table, .. }
         | Change::DisableStream { table }
         | Change::Delete { table }
-        | Change::Index { table, .. }
-        | Change::Finish { table } => Some(*table),
+        | Change::Index { table, .. } => Some(*table),
+        Change::Finish { id }
+        | Change::DeleteDataStream { id }
+        | Change::SplitShard { id, .. }
+        | Change::MergeShards { id, .. }
+        | Change::Reshard { id, .. } => Some(*id),
     }
 }

@@ -124,6 +124,7 @@ fn build(
         let head = table_head(table.table);
         plan.heads.push(HeadUse { key: head, expected: table.version, change: HeadChange::Compare });
     }
+    let mut placed = Vec::new();
     for touch in &mut planned.touches {
         let Some(id) = touch.table else {
             build_token(touch, &mut plan);
@@ -141,7 +142,10 @@ fn build(
         if !writes(&effect) {
             continue;
         }
-        written.push((id, partition.id, touch.hash));
+        let is_append = touch.key.is_empty();
+        if !is_append {
+            written.push((id, partition.id, touch.hash));
+        }
         let head = plan.heads.get_mut(at).expect("just found");
         match &mut head.change {
             HeadChange::Move { items, bytes, .. } => {
@@ -160,6 +164,9 @@ fn build(
             if shards.last() != Some(&shard) {
                 shards.push(shard);
             }
+            if is_append {
+                placed.push(shard);
+            }
         }
         let value = match effect.value {
             ValueChange::Unchanged => None,
@@ -169,6 +176,9 @@ fn build(
         let own = value.map(|value| Write { key: touch.key.clone(), value, stamp: None });
         let entries = effect.entries.into_iter().map(|(key, value)| Write { key, value, stamp: None });
         plan.writes.extend(own.into_iter().chain(entries));
+    }
+    if !placed.is_empty() {
+        planned.completion.place(placed);
     }
     plan
 }

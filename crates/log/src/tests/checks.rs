@@ -45,7 +45,8 @@ pub(super) fn check_lineage(shards: &[ShardInfo]) {
         for parent in shard.parents.iter().filter_map(|parent| by_uid.get(parent)) {
             let ending = parent.ending.expect("a child is listed only after its parent's end");
             assert!(ending < shard.starting, "a child starts above its parent's end");
-            assert!(parent.hash_range.0 <= shard.hash_range.0 && shard.hash_range.1 <= parent.hash_range.1);
+            let (outer, inner) = if shard.parents.len() == 1 { (*parent, shard) } else { (shard, *parent) };
+            assert!(outer.hash_range.0 <= inner.hash_range.0 && inner.hash_range.1 <= outer.hash_range.1);
         }
     }
     let mut open: Vec<_> = shards.iter().filter(|shard| shard.ending.is_none()).map(|shard| shard.hash_range).collect();

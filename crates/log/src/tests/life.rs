@@ -40,6 +40,7 @@ fn lived(cluster: &Cluster) -> Lived {
         hot_splits: sum.hot_splits + each.hot_splits,
         size_splits: sum.size_splits + each.size_splits,
         roll_overs: sum.roll_overs + each.roll_overs,
+        scalings: sum.scalings + each.scalings,
     })
 }
 
