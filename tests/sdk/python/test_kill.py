@@ -4,6 +4,7 @@ acknowledged is lost, nothing happens twice. `cargo xtask proofs` does it with h
 import os
 import random
 import threading
+import time
 import urllib.error
 
 from headwater import CONTROL_TOKEN, Server, create_table
@@ -13,6 +14,8 @@ from stream import Follower, Reader, fold
 KILLS = int(os.environ.get("HEADWATER_KILLS", "22"))
 # Open shards beyond which they roll over only: a reader walks through all there ever were.
 OPEN_SHARDS_MAX = 16
+# How long a split and a roll-over are waited for after the last kill, if all before it were cut off.
+SHAPED_WITHIN_S = 60
 WRITERS = 6
 KEYS_PER_WRITER = 5
 SEED = 20_260_101
@@ -68,7 +71,8 @@ class Shaper(threading.Thread):
     def run(self):
         while not self.stopping.wait(self.random.uniform(0.01, 0.2)):
             try:
-                if self.open < OPEN_SHARDS_MAX and self.random.random() < 0.5:
+                # What has happened less often comes first: a kill may take the answer away, again and again.
+                if self.open < OPEN_SHARDS_MAX and self.splits <= self.roll_overs:
                     self.open = len(self.server.control("/v1/split", {"table": self.table}))
                     self.splits += 1
                 else:
@@ -96,6 +100,9 @@ def test_a_server_killed_under_load_loses_nothing_and_repeats_nothing(capsys):
             while sum(sum(w.acknowledged) for w in writers) < before + progress and all(w.is_alive() for w in writers):
                 writers[0].join(0.001)
             server.restart()
+        deadline = time.monotonic() + SHAPED_WITHIN_S
+        while not (shaper.splits and shaper.roll_overs) and shaper.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.05)
         shaper.stopping.set()
         shaper.join()
         for writer in writers:
