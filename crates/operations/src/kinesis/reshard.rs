@@ -130,24 +130,20 @@ pub(super) async fn update_count(
     })
 }
 
-/// What one call may do. Source: "UpdateShardCount", Kinesis API reference, for the limits; the text for more than double
-/// from the documentation of the AWS CDK; types and the other texts unverified.
+/// What one call may do. Source: "UpdateShardCount", Kinesis API reference, for the limits; the AWS CDK's documentation for
+/// the text; its type and the text for too many shards from tests of a descendant of kinesalite (unverified).
 fn scales(current: usize, target: usize) -> Result<(), Error> {
-    let beyond = |what: &str| {
-        Err(errors::invalid_argument(format!(
-            "UpdateShardCount cannot scale {what}. Current open shard count: {current} Target shard count: {target}"
-        )))
+    let refusal = if target > SHARDS_MAX {
+        format!("Target shard count or number of open shards cannot be greater than {SHARDS_MAX}.")
+    } else if target > current * 2 {
+        "UpdateShardCount cannot scale up over double your current open shard count.".to_owned()
+    } else if target * 2 < current {
+        "UpdateShardCount cannot scale down below half your current open shard count.".to_owned()
+    } else {
+        return Ok(());
     };
-    if target > SHARDS_MAX {
-        return beyond(&format!("up over {SHARDS_MAX} shards in a stream"));
-    }
-    if target > current * 2 {
-        return beyond("up over double your current open shard count");
-    }
-    if target * 2 < current {
-        return beyond("down below half your current open shard count");
-    }
-    Ok(())
+    let counts = format!("Current open shard count: {current} Target shard count: {target}");
+    Err(errors::limit_exceeded(format!("{refusal} {counts}")))
 }
 
 /// Changes the shards of the caller's stream as `decide` says, which sees the open ones.
