@@ -5,71 +5,54 @@ use headwater_api::kinesis::{access, errors};
 use headwater_api::{Call, Error, Instant};
 use headwater_catalog::{ConsumerDefinition, ConsumerState, DataStreamDefinition};
 use headwater_log::{Change, IteratorError, ReadFrom};
-use headwater_types::{Millis, ShardUid};
+use headwater_types::ShardUid;
 
 use super::stream::edit;
 use super::{error, name, tags};
 use crate::service::Operations;
 
-/// Of one stream. Source: "Quotas and limits", Kinesis developer guide.
+/// Of one stream. Source: "RegisterStreamConsumer", Kinesis API reference.
 const CONSUMERS_MAX: usize = 20;
-/// CREATING at a time, in one stream. Source: "RegisterStreamConsumer", Kinesis API reference.
+/// Of one stream, in state CREATING. Source: as above.
 const CREATING_MAX: usize = 5;
-/// Consumers of a page of ListStreamConsumers. Source: "ListStreamConsumers", Kinesis API reference.
+/// Consumers of a page unless fewer are asked for. Source: "ListStreamConsumers", Kinesis API reference.
 const PAGE: i32 = 100;
 /// Unit: ms of store time. Source: as above.
 const TOKEN_LIFE_MS: i64 = 300_000;
 
-fn status(state: ConsumerState) -> api::ConsumerStatus {
-    match state {
-        ConsumerState::Creating => api::ConsumerStatus::Creating,
-        ConsumerState::Active => api::ConsumerStatus::Active,
-        ConsumerState::Deleting => api::ConsumerStatus::Deleting,
-    }
-}
-
-fn render(stream: &DataStreamDefinition, consumer: &ConsumerDefinition) -> api::Consumer {
-    api::Consumer {
-        consumer_name: consumer.name.clone(),
-        consumer_arn: stream.consumer_arn(consumer),
-        consumer_status: status(consumer.state),
-        consumer_creation_timestamp: consumer.created.into(),
-    }
-}
-
-/// RegisterStreamConsumer: CREATING, and ACTIVE a moment later.
+/// RegisterStreamConsumer. The answer has the state that the consumer begins with.
 pub(super) async fn register(
     service: &Operations,
     call: &Call,
     input: api::RegisterStreamConsumerInput,
 ) -> Result<api::RegisterStreamConsumerOutput, Error> {
     let named = name::stream(call, None, Some(&input.stream_arn))?;
-    let wanted = tags::checked(input.tags.clone().unwrap_or_default())?;
+    let tags = tags::checked(input.tags.clone().unwrap_or_default())?;
     call.authorize(&access::register_stream_consumer(call, &input))?;
-    let mut registered = None;
+    let mut made = None;
     edit(service, call, &named, |stream, now| {
         if !stream.state.serves() {
             name::active(call, stream)?;
         }
-        room(call, stream, &input.consumer_name)?;
+        room_for(call, stream, &input.consumer_name)?;
         let consumer = ConsumerDefinition {
             name: input.consumer_name.clone(),
             created: now,
             state: ConsumerState::Creating,
-            tags: wanted.clone(),
+            tags: tags.clone(),
         };
-        registered = Some(render(stream, &consumer));
+        made = Some(render(stream, &consumer));
         let mut changed = stream.clone();
         changed.consumers.push(consumer);
         Ok(Some(Change::RecordDataStream { stream: Box::new(changed) }))
     })
     .await?;
-    let consumer = registered.ok_or_else(|| Error::internal("a consumer that was registered is not known"))?;
+    let consumer = made.ok_or_else(|| Error::internal("a consumer was registered without a decision"))?;
     Ok(api::RegisterStreamConsumerOutput { consumer })
 }
 
-/// Texts unverified; moto's for the name that is taken.
-fn room(call: &Call, stream: &DataStreamDefinition, wanted: &str) -> Result<(), Error> {
+/// Errors: ResourceInUseException for a name that is taken, LimitExceededException (texts unverified).
+fn room_for(call: &Call, stream: &DataStreamDefinition, wanted: &str) -> Result<(), Error> {
     let account = &call.principal.account;
     if stream.consumer(wanted).is_some() {
         return Err(errors::resource_in_use(format!(
@@ -77,41 +60,56 @@ fn room(call: &Call, stream: &DataStreamDefinition, wanted: &str) -> Result<(), 
             stream.name
         )));
     }
-    let creating = stream.consumers.iter().filter(|consumer| consumer.state == ConsumerState::Creating).count();
-    if creating >= CREATING_MAX {
+    if stream.consumers.len() >= CONSUMERS_MAX {
         return Err(errors::limit_exceeded(format!(
-            "Stream {} under account {account} has {creating} consumers in CREATING state; at most {CREATING_MAX} may be.",
+            "Stream {} under account {account} has reached its limit of {CONSUMERS_MAX} registered consumers.",
             stream.name
         )));
     }
-    if stream.consumers.len() >= CONSUMERS_MAX {
+    let creating = stream.consumers.iter().filter(|consumer| consumer.state == ConsumerState::Creating).count();
+    if creating >= CREATING_MAX {
         return Err(errors::limit_exceeded(format!(
-            "Stream {} under account {account} has {} registered consumers; at most {CONSUMERS_MAX} may be.",
-            stream.name,
-            stream.consumers.len()
+            "Stream {} under account {account} has {CREATING_MAX} consumers in state CREATING already.",
+            stream.name
         )));
     }
     Ok(())
 }
 
-/// DeregisterStreamConsumer: DELETING, and gone a moment later.
+/// DeregisterStreamConsumer.
 pub(super) async fn deregister(
     service: &Operations,
     call: &Call,
     input: api::DeregisterStreamConsumerInput,
 ) -> Result<api::DeregisterStreamConsumerOutput, Error> {
     call.authorize(&access::deregister_stream_consumer(call, &input))?;
-    let (arn, of, given) = (&input.consumer_arn, &input.stream_arn, &input.consumer_name);
-    let (stream, consumer) = name::consumer(service, call, arn.as_deref(), of.as_deref(), given.as_deref())?;
+    let (arn, stream_arn, named) = (input.consumer_arn, input.stream_arn, input.consumer_name);
+    let (stream, consumer) = name::consumer(service, call, arn.as_deref(), stream_arn.as_deref(), named.as_deref())?;
     edit(service, call, &stream.name, |stream, _| {
         let mut changed = stream.clone();
-        let same = |other: &&mut ConsumerDefinition| other.name == consumer.name && other.created == consumer.created;
-        let found = changed.consumers.iter_mut().find(same).ok_or_else(|| error::no_consumer(call, &consumer.name))?;
-        found.state = ConsumerState::Deleting;
+        let same = |known: &&mut ConsumerDefinition| known.name == consumer.name && known.created == consumer.created;
+        let known = changed.consumers.iter_mut().find(same).ok_or_else(|| error::no_consumer(call, &consumer.name))?;
+        if known.state != ConsumerState::Active {
+            return Err(not_active(call, stream, known));
+        }
+        known.state = ConsumerState::Deleting;
         Ok(Some(Change::RecordDataStream { stream: Box::new(changed) }))
     })
     .await?;
     Ok(api::DeregisterStreamConsumerOutput {})
+}
+
+/// A consumer that is being made or goes away.
+///
+/// Source: observed on the service (cloudformation-coverage-roadmap issue 2442, for a policy of a consumer).
+pub(super) fn not_active(call: &Call, stream: &DataStreamDefinition, consumer: &ConsumerDefinition) -> Error {
+    errors::resource_in_use(format!(
+        "Consumer {} with creation timestamp {} under stream {} and account {} is not in ACTIVE status.",
+        consumer.name,
+        consumer.created.0.div_euclid(1_000),
+        stream.name,
+        call.principal.account
+    ))
 }
 
 /// DescribeStreamConsumer.
@@ -121,8 +119,8 @@ pub(super) async fn describe(
     input: api::DescribeStreamConsumerInput,
 ) -> Result<api::DescribeStreamConsumerOutput, Error> {
     call.authorize(&access::describe_stream_consumer(call, &input))?;
-    let (arn, of, given) = (&input.consumer_arn, &input.stream_arn, &input.consumer_name);
-    let (stream, consumer) = name::consumer(service, call, arn.as_deref(), of.as_deref(), given.as_deref())?;
+    let (arn, stream_arn, named) = (input.consumer_arn, input.stream_arn, input.consumer_name);
+    let (stream, consumer) = name::consumer(service, call, arn.as_deref(), stream_arn.as_deref(), named.as_deref())?;
     let shown = render(&stream, &consumer);
     Ok(api::DescribeStreamConsumerOutput {
         consumer_description: api::ConsumerDescription {
@@ -135,7 +133,9 @@ pub(super) async fn describe(
     })
 }
 
-/// ListStreamConsumers, in the order they were registered.
+/// ListStreamConsumers.
+///
+/// Order: by name, so that a page goes on where the last one ended, whoever came and went meanwhile.
 pub(super) async fn list(
     service: &Operations,
     call: &Call,
@@ -144,37 +144,56 @@ pub(super) async fn list(
     let named = name::stream(call, None, Some(&input.stream_arn))?;
     call.authorize(&access::list_stream_consumers(call, &input))?;
     let stream = name::find(service, call, &named)?;
+    let after = match &input.next_token {
+        Some(_) if input.stream_creation_timestamp.is_some() => {
+            let text = "NextToken and StreamCreationTimestamp cannot be provided together.";
+            return Err(errors::invalid_argument(text));
+        }
+        Some(token) => Some(from_token(service, &stream, token)?),
+        None => None,
+    };
     if let Some(Instant(created)) = input.stream_creation_timestamp
         && created.div_euclid(1_000) != stream.created.0.div_euclid(1_000)
     {
         return Err(error::no_stream(call, &named));
     }
-    let after = match &input.next_token {
-        Some(token) => Some(after(service, &stream, token)?),
-        None => None,
-    };
+    let mut consumers: Vec<&ConsumerDefinition> = stream.consumers.iter().collect();
+    consumers.retain(|consumer| after.as_ref().is_none_or(|after| consumer.name > *after));
+    consumers.sort_by(|a, b| a.name.cmp(&b.name));
     let most = usize::try_from(input.max_results.unwrap_or(PAGE)).unwrap_or_default();
-    let place = |consumer: &ConsumerDefinition| (consumer.created, consumer.name.clone());
-    let mut following = stream.consumers.iter().filter(|each| after.as_ref().is_none_or(|after| place(each) > *after));
-    let page: Vec<&ConsumerDefinition> = following.by_ref().take(most).collect();
-    let more = following.next().is_some();
-    let next_token = page.last().filter(|_| more).map(|last| {
+    let more = consumers.len() > most;
+    consumers.truncate(most);
+    let next_token = consumers.last().filter(|_| more).map(|last| {
         let position = service.log.iterator(stream.uid, ShardUid(0), ReadFrom::Horizon, TOKEN_LIFE_MS);
-        service.log.seal(&position, &format!("consumers|{}|{}|", last.created.0, last.name))
+        service.log.seal(&position, &format!("consumers|{}|", last.name))
     });
-    let consumers = page.into_iter().map(|consumer| render(&stream, consumer)).collect();
+    let consumers = consumers.into_iter().map(|consumer| render(&stream, consumer)).collect();
     Ok(api::ListStreamConsumersOutput { consumers: Some(consumers), next_token })
 }
 
-/// The consumer after which a listing goes on.
-fn after(service: &Operations, stream: &DataStreamDefinition, token: &str) -> Result<(Millis, String), Error> {
+/// The name after which a listing goes on. Texts unverified.
+fn from_token(service: &Operations, stream: &DataStreamDefinition, token: &str) -> Result<String, Error> {
     let invalid = || errors::invalid_argument("Invalid NextToken.");
     let position = service.log.unseal(token).map_err(|cause| match cause {
         IteratorError::Expired { .. } => errors::expired_next_token("NextToken has expired."),
         IteratorError::Invalid | IteratorError::Foreign => invalid(),
     })?;
     let parts: Vec<&str> = token.split('|').collect();
-    let ["consumers", created, name, _] = parts.as_slice() else { return Err(invalid()) };
-    let created = created.parse().map_err(|_| invalid())?;
-    if position.stream == stream.uid { Ok((Millis(created), (*name).to_owned())) } else { Err(invalid()) }
+    match parts.as_slice() {
+        ["consumers", last, _] if position.stream == stream.uid => Ok((*last).to_owned()),
+        _ => Err(invalid()),
+    }
+}
+
+fn render(stream: &DataStreamDefinition, consumer: &ConsumerDefinition) -> api::Consumer {
+    api::Consumer {
+        consumer_name: consumer.name.clone(),
+        consumer_arn: stream.consumer_arn(consumer),
+        consumer_status: match consumer.state {
+            ConsumerState::Creating => api::ConsumerStatus::Creating,
+            ConsumerState::Active => api::ConsumerStatus::Active,
+            ConsumerState::Deleting => api::ConsumerStatus::Deleting,
+        },
+        consumer_creation_timestamp: consumer.created.into(),
+    }
 }
