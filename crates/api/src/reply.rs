@@ -11,12 +11,30 @@ use crate::decode::Input;
 use crate::document::Document;
 use crate::encode::Encode;
 use crate::error::Error;
+use crate::frame::Frame;
 
 /// What an operation answers with.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// Events pushed to a subscriber; an error is sent as the last frame.
-pub type Events<E> = Pin<Box<dyn Stream<Item = Result<E, Error>> + Send>>;
+pub type Events<E> = Pin<Box<dyn Stream<Item = Result<Pushed<E>, Error>> + Send>>;
+
+/// What one step of a subscription pushes.
+///
+/// Shape: an event of this subscriber's own, or a frame that many subscribers share without another encoding or copy.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pushed<E> {
+    /// To be encoded on its way.
+    Event(E),
+    /// Encoded already, by [`Frame::of`].
+    Frame(Frame),
+}
+
+impl<E: Event> From<E> for Pushed<E> {
+    fn from(event: E) -> Self {
+        Self::Event(event)
+    }
+}
 
 /// One pushed event.
 pub trait Event: Send {
@@ -80,13 +98,17 @@ pub(crate) fn unknown_operation<'a, T: Send + 'a>(_call: &'a Call, _input: impl 
 
 struct Boxed<E>(Events<E>);
 
+fn boxed<E: Event + 'static>(pushed: Pushed<E>) -> Pushed<Box<dyn Event>> {
+    match pushed {
+        Pushed::Event(event) => Pushed::Event(Box::new(event)),
+        Pushed::Frame(frame) => Pushed::Frame(frame),
+    }
+}
+
 impl<E: Event + 'static> Stream for Boxed<E> {
-    type Item = Result<Box<dyn Event>, Error>;
+    type Item = Result<Pushed<Box<dyn Event>>, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0
-            .as_mut()
-            .poll_next(context)
-            .map(|item| item.map(|event| event.map(|event| Box::new(event) as Box<dyn Event>)))
+        self.0.as_mut().poll_next(context).map(|item| item.map(|pushed| pushed.map(boxed)))
     }
 }

@@ -168,14 +168,14 @@ impl<'a> Lineage<'a> {
         for (_, parent) in children_of.iter().filter(|(_, parent)| *parent != head) {
             self.draft.above(head, *parent);
         }
-        let suffix = match self.counted.get_mut(&stream) {
+        let (suffix, above) = match self.counted.get_mut(&stream) {
             Some(next) => {
                 *next += 1;
-                *next - 1
+                (*next - 1, children_of.iter().map(|(parent, _)| second_after(parent.created)).max())
             }
-            None => self.runtime.random() as u32,
+            None => (self.runtime.random() as u32, None),
         };
-        let name = ShardName { uid: self.ids.shard(), created: self.created(stream)?, suffix };
+        let name = ShardName { uid: self.ids.shard(), created: self.created(stream, above)?, suffix };
         let row = ShardRow {
             name,
             opened: SequenceNumber::ZERO,
@@ -362,13 +362,14 @@ impl<'a> Lineage<'a> {
         self.move_lineage(stream)
     }
 
-    /// Creation time of a new shard: it rises strictly within the stream, so that ids sort by it.
-    fn created(&mut self, stream: StreamUid) -> Result<Millis, Error> {
+    /// Creation time of a new shard: it rises strictly within the stream, so that ids sort by it, and is not below `above`.
+    fn created(&mut self, stream: StreamUid, above: Option<Millis>) -> Result<Millis, Error> {
         let last = match self.newest.get(&stream) {
             Some(last) => Some(*last),
             None => stream::newest(self.snapshot, stream)?.map(|newest| newest.created),
         };
         let created = last.map_or(self.now, |last| self.now.max(Millis(last.0 + 1)));
+        let created = above.map_or(created, |above| created.max(above));
         self.newest.insert(stream, created);
         Ok(created)
     }
@@ -378,6 +379,11 @@ impl<'a> Lineage<'a> {
         self.draft.moved(head, self.snapshot.head(head)?.version);
         Ok(())
     }
+}
+
+/// A data stream's numbers lead with the second of their shard's creation: a child's must be a later one than its parents'.
+fn second_after(parent: Millis) -> Millis {
+    Millis((parent.0.div_euclid(1_000) + 1) * 1_000)
 }
 
 fn partition_at(known: &mut Known, at: HashKey) -> Result<&mut Partition, Error> {

@@ -1,4 +1,6 @@
-//! Sequence numbers as DynamoDB Streams shows them.
+//! Sequence numbers as DynamoDB Streams shows them; as Kinesis does: [`kinesis`].
+
+pub mod kinesis;
 
 use headwater_types::SequenceNumber;
 

@@ -2,7 +2,7 @@
 
 use headwater_storage::Snapshot;
 use headwater_storage::contract::Direction;
-use headwater_types::{Millis, StreamUid};
+use headwater_types::{Millis, ShardUid, StreamUid};
 
 use crate::error::Error;
 use crate::shard::{ShardInfo, ShardName, ShardRow, shard_rows};
@@ -35,6 +35,12 @@ impl ShardList {
     /// A data stream's shard by its place among all shards that the stream ever had.
     pub fn by_index(&self, index: u32) -> Option<&ShardInfo> {
         let at = self.0.binary_search_by_key(&index, |shard| shard.index).ok()?;
+        self.0.get(at)
+    }
+
+    /// A shard by its identity.
+    pub fn by_uid(&self, uid: ShardUid) -> Option<&ShardInfo> {
+        let at = self.0.binary_search_by_key(&uid, |shard| shard.uid).ok()?;
         self.0.get(at)
     }
 

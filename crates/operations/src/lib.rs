@@ -7,6 +7,7 @@
 
 mod dynamodb;
 mod dynamodb_streams;
+mod kinesis;
 mod service;
 
 pub use service::Operations;

@@ -20,10 +20,8 @@ pub struct Operations {
     pub(crate) limits: Option<Arc<Limits>>,
 }
 
-/// Kinesis and Firehose are not built yet: every operation answers UnknownOperationException.
+/// Firehose is not built yet: every operation answers UnknownOperationException.
 struct NotBuilt;
-
-impl Kinesis for NotBuilt {}
 
 impl Firehose for NotBuilt {}
 
@@ -56,9 +54,9 @@ impl Operations {
         Arc::new(self.clone())
     }
 
-    /// Kinesis: nothing of it is built yet.
+    /// Kinesis Data Streams.
     pub fn kinesis(&self) -> Arc<dyn Kinesis> {
-        Arc::new(NotBuilt)
+        Arc::new(self.clone())
     }
 
     /// Firehose: nothing of it is built yet.

@@ -25,6 +25,14 @@ pub const STREAM_PAGE_RECORDS_MAX: usize = 1_000;
 pub const STREAM_PAGE_BYTES_MAX: usize = 1_048_576;
 /// Life of a DynamoDB Streams iterator. Unit: ms of store time. Source: "GetShardIterator", DynamoDB Streams API reference.
 pub const STREAM_ITERATOR_LIFE_MS: i64 = 15 * 60 * 1_000;
+/// One page of a data stream. Unit: records. Source: "GetRecords", Kinesis API reference.
+pub const KINESIS_PAGE_RECORDS_MAX: usize = 10_000;
+/// One page of a data stream. Unit: bytes. Source: "GetRecords", Kinesis API reference.
+pub const KINESIS_PAGE_BYTES_MAX: usize = 10 * 1_024 * 1_024;
+/// Life of a Kinesis shard iterator. Unit: ms of store time. Source: "GetShardIterator", Kinesis API reference.
+pub const KINESIS_ITERATOR_LIFE_MS: i64 = 5 * 60 * 1_000;
+/// Records of one PutRecords together, partition keys included. Unit: bytes. Source: "PutRecords", Kinesis API reference.
+pub const PUT_RECORDS_BYTES_MAX: usize = 10 * 1_024 * 1_024;
 /// How long a DynamoDB stream's records are kept. Unit: ms of store time. Source: "Change data capture for DynamoDB Streams".
 pub const STREAM_RETENTION_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Open shards, hence partitions, of a new on-demand table. Source: observed on the service, unverified; configurable.

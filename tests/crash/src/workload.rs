@@ -10,6 +10,10 @@ use headwater_storage::embedded::{Planted, Settings};
 pub const DATA: &str = "data";
 /// The list of acknowledged plans, beside it.
 pub const ACKNOWLEDGED: &str = "acknowledged";
+/// Where the tree keeps its tables.
+pub const TABLES: &str = "data/index/tables";
+/// Tables that a record must have the making of.
+pub const TABLES_MIN: u64 = 6;
 /// Shards, one per partition.
 pub const SHARDS: u64 = 6;
 

@@ -15,6 +15,8 @@ FENCE = re.compile(r"^```(\w+) ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # The page's own addresses; the test's server takes free ports.
 DYNAMODB, ADMIN = "http://127.0.0.1:8000", "http://127.0.0.1:8001"
 MARK = "=== step"
+# For a shell that hangs: dozens of commands, each an interpreter that starts, take minutes on a busy machine.
+SHELL_MAX_S = 1_800
 
 
 class Step:
@@ -73,7 +75,7 @@ def run(script, folder, endpoint, admin):
     lines = lines.replace(DYNAMODB, endpoint).replace(ADMIN, admin)
     done = subprocess.run(
         ["bash"], input=lines, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, timeout=300,
+        text=True, timeout=SHELL_MAX_S,
     )  # fmt: skip
     found = re.findall(rf"(.*?){MARK} (\d+) (\d+)\n", done.stdout, re.DOTALL)
     output = {int(number): (text, int(status)) for text, number, status in found}

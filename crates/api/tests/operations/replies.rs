@@ -13,8 +13,8 @@ use headwater_api::kinesis::{
     SubscribeToShardInput, SubscribeToShardOutput,
 };
 use headwater_api::{
-    Access, Answer, Api, Authorizer, Call, Caller, Document, Error, Instant, Principal, Reply, Transport, codes,
-    dynamodb, json, kinesis,
+    Access, Answer, Api, Authorizer, Call, Caller, Document, Error, Instant, Principal, Pushed, Reply, Transport,
+    codes, dynamodb, json, kinesis,
 };
 
 use super::service::{call, now};
@@ -69,7 +69,7 @@ impl Kinesis for Some_ {
                 child_shards: Some(Vec::new()),
             };
             let items = vec![
-                Ok(SubscribeToShardEventStream::SubscribeToShardEvent(event)),
+                Ok(SubscribeToShardEventStream::SubscribeToShardEvent(event).into()),
                 Err(kinesis::errors::resource_in_use("taken over")),
             ];
             Ok(SubscribeToShardOutput { event_stream: Box::pin(Listed(items.into_iter())) })
@@ -133,7 +133,9 @@ fn events_come_one_by_one_and_an_exception_ends_them() {
         panic!("events")
     };
     let mut context = Context::from_waker(Waker::noop());
-    let Poll::Ready(Some(Ok(event))) = events.as_mut().poll_next(&mut context) else { panic!("an event") };
+    let Poll::Ready(Some(Ok(Pushed::Event(event)))) = events.as_mut().poll_next(&mut context) else {
+        panic!("an event")
+    };
     assert_eq!(event.name(), "SubscribeToShardEvent");
     assert_eq!(
         String::from_utf8(json::encode(event.body())).unwrap(),

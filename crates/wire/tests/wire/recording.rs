@@ -8,7 +8,7 @@ use headwater_api::dynamodb::{self, DynamoDb, errors};
 use headwater_api::dynamodb_streams::{self, DynamoDbStreams};
 use headwater_api::firehose::Firehose;
 use headwater_api::kinesis::{self, Kinesis};
-use headwater_api::{Answer, AttributeValue, Call, Error};
+use headwater_api::{Answer, AttributeValue, Call, Error, Frame, Pushed};
 use headwater_types::AttributeValue as Value;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
@@ -132,7 +132,7 @@ impl Kinesis for Recording {
         })
     }
 
-    /// Two events, then an error.
+    /// Two events, one of them encoded before, then an error.
     fn subscribe_to_shard<'a>(
         &'a self,
         call: &'a Call,
@@ -141,7 +141,7 @@ impl Kinesis for Recording {
         Box::pin(async move {
             call.authorize(&kinesis::access::subscribe_to_shard(call, &input))?;
             let event = |number: &str| {
-                Ok(kinesis::SubscribeToShardEventStream::SubscribeToShardEvent(kinesis::SubscribeToShardEvent {
+                kinesis::SubscribeToShardEventStream::SubscribeToShardEvent(kinesis::SubscribeToShardEvent {
                     records: vec![kinesis::Record {
                         sequence_number: number.to_owned(),
                         approximate_arrival_timestamp: None,
@@ -152,10 +152,15 @@ impl Kinesis for Recording {
                     continuation_sequence_number: Some(number.to_owned()),
                     millis_behind_latest: 0,
                     child_shards: None,
-                }))
+                })
             };
             let over = Err(kinesis::errors::resource_in_use("another subscription"));
-            let events = futures_util::stream::iter([event("1"), event("2"), over]);
+            let events = futures_util::stream::iter([
+                Ok(event("1").into()),
+                // Encoded already, as what many subscribers share.
+                Ok(Pushed::Frame(Frame::of(&event("2")))),
+                over,
+            ]);
             Ok(kinesis::SubscribeToShardOutput { event_stream: Box::pin(events) })
         })
     }

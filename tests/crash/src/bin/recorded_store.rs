@@ -1,9 +1,10 @@
 //! A process that keeps a store on the real disk busy and writes down what was acknowledged. Run under the recorder.
 //!
-//! Arguments: the recorded folder, how many steps each driver takes, and perhaps `no-sync`: a planted bug.
+//! Arguments: the recorded folder, how many steps each driver takes at least, and perhaps `no-sync`: a planted bug.
+//! Drivers go on until the tree has made its tables, which a slow machine does later.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use headwater_crash::workload;
@@ -12,6 +13,16 @@ use headwater_storage::ledger::Driver;
 use headwater_types::runtime::tokio_runtime;
 use headwater_types::{Clock, Millis};
 use parking_lot::Mutex;
+
+/// How much longer than asked for a driver goes on.
+const STEPS_FACTOR_MAX: u64 = 100;
+
+/// Tables that were ever made: they are named by a counter.
+fn made(tables: &Path) -> u64 {
+    let Ok(files) = std::fs::read_dir(tables) else { return 0 };
+    let number = |file: std::io::Result<std::fs::DirEntry>| file.ok()?.file_name().to_str()?.parse::<u64>().ok();
+    files.filter_map(number).max().map_or(0, |last| last + 1)
+}
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -34,8 +45,12 @@ fn main() {
         for partitions in workload::drivers() {
             let mut driver = Driver::new(cell.clone(), runtime.clone(), partitions);
             let list = acknowledged.clone();
+            let tables = root.join(workload::TABLES);
             drivers.push(runtime.spawn(async move {
-                for _ in 0..steps {
+                for step in 0..steps * STEPS_FACTOR_MAX {
+                    if step >= steps && made(&tables) >= workload::TABLES_MIN {
+                        break;
+                    }
                     let (acknowledged, error) = driver.step().await;
                     assert!(error.is_none(), "{error:?}");
                     let lines: String = acknowledged.into_iter().map(|each| each.to_line()).collect();
