@@ -152,7 +152,7 @@ impl Client {
     pub async fn run(mut self) {
         let mut made = 0;
         // A run of few items needs more requests for as many operations.
-        while made < self.sim.plan.requests || self.sim.history.lock().events.len() < OPERATIONS_MIN as usize {
+        while made < self.sim.plan.requests || self.sim.history.lock().operations() < OPERATIONS_MIN {
             made += 1;
             let pause = self.dice().time(self.sim.plan.pause_max);
             if !pause.is_zero() {
@@ -249,7 +249,7 @@ impl Client {
             return;
         }
         let event = self.event(&key, operation, invoked, end);
-        self.sim.history.lock().events.push(event);
+        self.sim.history.lock().note(event);
     }
 
     /// Adds what one answer showed of several items: each as a read of its own.
@@ -260,7 +260,7 @@ impl Client {
             self.seen.insert(key.clone(), item.clone());
             let (client, operation) = (self.name.clone(), Operation::plain(0, Action::Read));
             let end = End::Answered(Answer::Item(item));
-            self.sim.history.lock().events.push(Event { client, key, operation, invoked, answered, end });
+            self.sim.history.lock().note(Event { client, key, operation, invoked, answered, end });
         }
         answered
     }
@@ -414,7 +414,7 @@ impl Client {
         for (key, operation) in writes {
             let end = if all_done { End::Answered(Answer::Done(None)) } else { End::Lost };
             let event = self.event(&key, operation, invoked, end);
-            self.sim.history.lock().events.push(event);
+            self.sim.history.lock().note(event);
         }
     }
 

@@ -251,14 +251,14 @@ impl Cluster {
         let clock = Clock::new(runtime.clone(), Millis::default());
         let Some((cell, stops)) = self.cell(runtime, &clock).await else { return Death::Crashed };
         let settings = crate::planted::log_settings(self.bug, &self.plan);
-        let opening = Box::pin(runtime.spawn(Log::open(cell, runtime.clone(), clock, settings)));
+        let opening = Box::pin(runtime.spawn(Log::open(cell.clone(), runtime.clone(), clock, settings)));
         let (log, stops) = match select(opening, stops).await {
             Either::Left((Ok(Ok(log)), stops)) => (log, stops),
             // A fault struck while opening (full, closed, crashed): try again.
             Either::Left(_) | Either::Right(_) => return Death::Crashed,
         };
         let jobs = Jobs::start(log.clone(), crate::planted::job_settings(self.bug));
-        self.slots[slot].send_replace(Some(Arc::new(Server::new(number, runtime.clone(), log.clone()))));
+        self.slots[slot].send_replace(Some(Arc::new(Server::new(number, runtime.clone(), log.clone(), cell))));
         let mut strikes = self.strikes[slot].subscribe();
         let struck = Box::pin(async move {
             if strikes.changed().await.is_err() {

@@ -4,11 +4,14 @@
 //! there is. So it has seen every record, though others have found some of them trimmed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use headwater_types::HashKey;
+use headwater_types::{HashKey, SequenceNumber};
+use serde_json::json;
 
 use crate::client::Sim;
+use crate::history::Violation;
 use crate::reader::Reader;
 use crate::server::scope;
 
@@ -78,11 +81,84 @@ pub async fn keep_time(sim: Arc<Sim>) -> Reader {
         }
         drop(quiet);
         keeper.pass().await;
+        if sim.plan.aged {
+            trim_something(&sim, &keeper).await;
+        }
+        expire_iterators(&sim, &keeper).await;
         while freeze && !move_clock(&sim, Move::Release).await {
             sim.cluster.control().sleep(Duration::from_millis(5)).await;
         }
     }
     keeper
+}
+
+/// Trims a shard of some stream by order, up to a record that the keeper has read.
+async fn trim_something(sim: &Sim, keeper: &Reader) {
+    let enabled = keeper.streams.values().filter(|stream| stream.enabled);
+    let shards = enabled.flat_map(|stream| stream.shards.iter().map(move |shard| (stream, shard)));
+    let full: Vec<_> = shards.filter(|(_, shard)| !shard.lost && !shard.records.is_empty()).collect();
+    if full.is_empty() {
+        return;
+    }
+    let (stream, shard) = sim.dice().pick(&full);
+    let upto = sim.dice().pick(&shard.records).number.clone();
+    let Some(number) = upto.get(1..).and_then(|digits| digits.parse::<u64>().ok()) else { return };
+    let place = (stream.arn.clone(), shard.id.clone());
+    {
+        let mut history = sim.history.lock();
+        let ordered = history.ordered.entry(place.clone()).or_default();
+        ordered.may = ordered.may.clone().max(upto.clone());
+    }
+    let server = sim.some_server().await;
+    let (log, table, id) = (server.log.clone(), stream.table.clone(), shard.id.clone());
+    let done = server.runtime.spawn(async move {
+        let uid = log.catalog().ok()?.table(&scope(), &table)?.stream?;
+        let shard = log.shards(uid).ok()?.by_id(&id)?.uid;
+        log.trim(uid, Some(shard), SequenceNumber(number + 1)).await.ok()
+    });
+    let done = done.await;
+    let mut history = sim.history.lock();
+    history.count("(trim)", if done.is_ok() { "answered" } else { "lost" });
+    if let Ok(Some(_)) = done {
+        let ordered = history.ordered.entry(place).or_default();
+        ordered.must = ordered.must.clone().max(upto);
+        history.directed.trims += 1;
+    }
+}
+
+/// Expires all iterators by order, and looks whether one of before is.
+async fn expire_iterators(sim: &Arc<Sim>, keeper: &Reader) {
+    let shards = keeper.streams.values().flat_map(|stream| stream.shards.iter().map(move |shard| (stream, shard)));
+    let listed: Vec<_> = shards.filter(|(_, shard)| !shard.lost).collect();
+    if listed.is_empty() || sim.dice().percent(50) {
+        return;
+    }
+    let (stream, shard) = sim.dice().pick(&listed);
+    let request = json!({"StreamArn": stream.arn, "ShardId": shard.id, "ShardIteratorType": "TRIM_HORIZON"});
+    let Ok(token) = keeper.token(request).await else { return };
+    let order = {
+        let mut history = sim.history.lock();
+        history.expiries.push((sim.store_time.load(Ordering::Relaxed), i64::MAX));
+        history.expiries.len() - 1
+    };
+    let server = sim.some_server().await;
+    let log = server.log.clone();
+    let done = server.runtime.spawn(async move { log.expire_iterators().await.is_ok() }).await.unwrap_or(false);
+    if !done {
+        // The node is gone, and what it was asked for may still come.
+        sim.cluster.control().sleep(SETTLED).await;
+    }
+    let now = sim.store_time();
+    sim.history.lock().expiries[order].1 = now;
+    if !done {
+        return;
+    }
+    sim.history.lock().directed.expiries += 1;
+    let answer = sim.ask_of(&server, "GetRecords", json!({"ShardIterator": token}), None).await;
+    if let Ok(body) = answer {
+        let text = format!("an iterator of before still answers {body}");
+        sim.notice(Violation::new("an order to expire iterators holds", text));
+    }
 }
 
 #[derive(Clone, Copy)]

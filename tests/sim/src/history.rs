@@ -189,6 +189,7 @@ pub struct LateRead {
 pub struct History {
     tick: u64,
     next_id: u64,
+    met: u64,
     /// A crash may take answered changes back: only what stream readers were shown is for good.
     pub relaxed: bool,
     /// Operations on items.
@@ -209,6 +210,16 @@ pub struct History {
     pub ledger: Ledger,
     /// What was compared in snapshots.
     pub compared: Compared,
+    /// Snapshots that were held and asked again.
+    pub held: u64,
+    /// Of these, behind which the node had gone on.
+    pub outlived: u64,
+    /// What nodes did by themselves, by the node's number: as it was last seen.
+    pub lives: BTreeMap<u64, Life>,
+    /// How far shards were trimmed by order, by stream and shard: what may be gone, and what must.
+    pub ordered: BTreeMap<(String, String), Ordered>,
+    /// When iterators were expired by order. Unit: ms of store time, before and after.
+    pub expiries: Vec<(i64, i64)>,
     /// Items that the service deleted because they had expired.
     pub expired: u64,
     /// What happened to shards and the clock because the run wanted it.
@@ -223,6 +234,24 @@ pub struct History {
     pub requests: BTreeMap<(&'static str, &'static str), u64>,
 }
 
+/// What a node did by itself since it was started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Life {
+    /// Partitions that were split because they were hot or large.
+    pub splits: u64,
+    /// Segments whose wanted records were moved into archive runs.
+    pub archived: u64,
+}
+
+/// Trimming of one shard by order, as numbers are shown.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Ordered {
+    /// Asked for: records up to this one may be gone.
+    pub may: String,
+    /// Answered: records up to this one are gone.
+    pub must: String,
+}
+
 /// What happened to shards and the clock because the run wanted it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Directed {
@@ -234,6 +263,10 @@ pub struct Directed {
     pub jumps: u64,
     /// Times that store time stood still.
     pub freezes: u64,
+    /// Shards that were trimmed by order.
+    pub trims: u64,
+    /// Times that all iterators were expired by order.
+    pub expiries: u64,
 }
 
 /// A promise that was broken.
@@ -270,6 +303,17 @@ impl History {
     pub fn id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
+    }
+
+    /// Operations that met a table.
+    pub fn operations(&self) -> u64 {
+        self.met
+    }
+
+    /// Adds an operation on an item.
+    pub fn note(&mut self, event: Event) {
+        self.met += u64::from(event.end != End::NoTable);
+        self.events.push(event);
     }
 
     /// Counts a request.

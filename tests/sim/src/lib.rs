@@ -19,6 +19,7 @@ pub mod cluster;
 pub mod direct;
 pub mod embedded;
 pub mod expiry;
+pub mod held;
 pub mod history;
 pub mod ledger;
 pub mod linearize;

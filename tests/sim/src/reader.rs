@@ -337,8 +337,12 @@ impl Reader {
         let now = self.sim.store_time();
         let last = shard.records.last().map(|record| shown_at(&record.number));
         let in_time = match *name {
-            "ExpiredIteratorException" => given.is_some_and(|given| now >= given + LIFE_MS - SLACK_MS),
-            "TrimmedDataAccessException" => last.is_some_and(|last| now >= last + KEPT_MS - SLACK_MS),
+            "ExpiredIteratorException" => {
+                given.is_some_and(|given| now >= given + LIFE_MS - SLACK_MS || self.expired_by_order(given))
+            }
+            "TrimmedDataAccessException" => {
+                last.is_some_and(|last| now >= last + KEPT_MS - SLACK_MS) || self.trimmed_by_order(arn, shard)
+            }
             "ResourceNotFoundException" => self.may_be_gone(shard),
             _ => return self.failed(what, failure),
         };
@@ -357,6 +361,19 @@ impl Reader {
             own.lost = true;
         }
         Later
+    }
+
+    /// Whether an order to expire iterators was under way after this one was given.
+    fn expired_by_order(&self, given: i64) -> bool {
+        self.sim.history.lock().expiries.iter().any(|(_, done)| given <= done.saturating_add(SLACK_MS))
+    }
+
+    /// Whether an order to trim may have taken what comes behind the last record that was read, or this one itself.
+    fn trimmed_by_order(&self, arn: &str, shard: &ShardRead) -> bool {
+        let history = self.sim.history.lock();
+        let ordered = history.ordered.get(&(arn.to_owned(), shard.id.clone()));
+        let last = shard.records.last().map(|record| record.number.as_str()).unwrap_or_default();
+        ordered.is_some_and(|ordered| ordered.may.as_str() >= last)
     }
 
     async fn page(&self, arn: &str, token: &str) -> Result<(Vec<Change>, Option<String>), Failure> {
@@ -393,7 +410,8 @@ impl Reader {
         Ok(Iterator { token: self.token(request).await?, repeats, given })
     }
 
-    async fn token(&self, request: Value) -> Result<String, Failure> {
+    /// What GetShardIterator gives.
+    pub async fn token(&self, request: Value) -> Result<String, Failure> {
         let body = self.ask("GetShardIterator", request).await?;
         Ok(text(&body["ShardIterator"]))
     }

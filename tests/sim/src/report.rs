@@ -60,7 +60,8 @@ impl Total {
         let Checked { items, operations: ordered, undecided, records, traced, wholes, shards, .. } = self.checked;
         let Checked { transactions, looks, repeated: again, compared, expired, .. } = self.checked;
         let Checked { trimmed, directed, rolled_over, split, .. } = self.checked;
-        let Directed { jumps, freezes, .. } = directed;
+        let Checked { held: (held, outlived), own_splits, archived, .. } = self.checked;
+        let Directed { jumps, freezes, trims, expiries, .. } = directed;
         let Compared { snapshots, entries, filling } = compared;
         format!(
             "{:<10} seeds {seeds} (run twice: {repeated}), steps {steps}, operations {operations}, acknowledged {acknowledged}; \
@@ -69,9 +70,10 @@ impl Total {
              checked: items {items}, operations ordered {ordered}, undecided {undecided}, records {records}, \
              traced {traced}, shards {shards}, whole queries {wholes}; \
              transactions {transactions}, sent again {again}, looks {looks}; snapshots {snapshots}, entries {entries}, \
-             indexes being filled {filling}; expired {expired}; \
-             shards split {split}, rolled over {rolled_over}, clock jumps {jumps}, freezes {freezes}, \
-             records trimmed {trimmed}; trace {trace:016x}",
+             indexes being filled {filling}, held {held}, outlived {outlived}; expired {expired}; \
+             shards split {split}, by themselves {own_splits}, rolled over {rolled_over}, clock jumps {jumps}, \
+             freezes {freezes}, records trimmed {trimmed}, trims by order {trims}, expiries of iterators {expiries}, \
+             segments archived {archived}; trace {trace:016x}",
             self.mode.name(),
         )
     }
@@ -93,9 +95,13 @@ impl Total {
             ("splits", self.checked.split),
             ("roll-overs", self.checked.rolled_over),
             ("clock jumps", self.checked.directed.jumps),
+            ("splits of their own", self.checked.own_splits),
+            ("held snapshots that were outlived", self.checked.held.1),
+            ("expiries of iterators", self.checked.directed.expiries),
         ];
         if self.mode != Mode::Relaxed {
             figures.push(("trimmed records", self.checked.trimmed));
+            figures.push(("trims by order", self.checked.directed.trims));
             figures.push(("frozen clocks", self.checked.directed.freezes));
             figures.push(("whole queries", self.checked.wholes));
         }
@@ -106,6 +112,7 @@ impl Total {
         if self.mode == Mode::Embedded {
             figures.push(("groups replayed", self.fared.replayed));
             figures.push(("groups copied", self.fared.copied));
+            figures.push(("archived segments", self.checked.archived));
         }
         // Where half of an item's answers are lost the search may give up; two items in a hundred are too many.
         figures.push(("settled orders", u64::from(self.checked.undecided * 50 <= self.checked.items)));

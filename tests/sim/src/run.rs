@@ -16,14 +16,14 @@ use crate::admin::Admin;
 use crate::check::{self, Checked};
 use crate::client::{Client, Sim};
 use crate::cluster::{CONTROL, Cluster, Fared};
-use crate::history::{End, Event, History, Key, Violation};
+use crate::history::{End, Event, History, Key, Life, Violation};
 use crate::plan::{Dice, Mode, OPERATIONS_MIN, Plan, TablePlan};
 use crate::planted::Bug;
 use crate::protocol;
 use crate::reader::Reader;
 use crate::server::scope;
 use crate::spec::{Action, Answer, Item, Operation};
-use crate::{direct, expiry, ledger, structures};
+use crate::{direct, expiry, held, ledger, structures};
 
 /// Steps of a run; one of a few hundred requests takes a few hundred thousand.
 const STEPS_MAX: u64 = 20_000_000;
@@ -84,7 +84,7 @@ pub fn run(seed: u64, mode: Mode, bug: Option<Bug>) -> Outcome {
         mode,
         trace: world.trace(),
         steps: world.steps(),
-        operations: history.events.len() as u64,
+        operations: history.operations(),
         acknowledged,
         fared,
         checked,
@@ -110,6 +110,7 @@ async fn scenario(sim: Arc<Sim>) {
     }
     let stop = watch::Sender::new(false);
     let watcher = control.spawn(watch_structures(sim.clone(), stop.subscribe()));
+    let holders: Vec<_> = (0..2).map(|_| control.spawn(held::hold(sim.clone(), stop.subscribe()))).collect();
     let ledgers: Vec<_> = (0..3 * others).map(|_| control.spawn(ledger::client(sim.clone(), 40))).collect();
     let expiries: Vec<_> = (0..2 * others).map(|_| control.spawn(expiry::client(sim.clone(), 30))).collect();
     let director = control.spawn(direct::kills_and_splits(sim.clone()));
@@ -139,6 +140,9 @@ async fn scenario(sim: Arc<Sim>) {
     sim.cluster.calm().await;
     stop.send_replace(true);
     watcher.await.expect("the watcher ends");
+    for holder in holders {
+        holder.await.expect("a holder of snapshots ends");
+    }
     for (number, reader) in readers {
         let (streams, late) = reader.await.expect("a reader ends");
         let tails = streams.into_iter().map(|(arn, stream)| ((number, arn), stream));
@@ -158,7 +162,7 @@ async fn scenario(sim: Arc<Sim>) {
 /// A run that meets no crash and no split proves little.
 fn rich_enough(sim: &Sim) {
     let (crashes, history) = (sim.cluster.fared().crashes, sim.history.lock());
-    let (operations, splits) = (history.events.len() as u64, history.directed.splits);
+    let (operations, splits) = (history.operations(), history.directed.splits);
     drop(history);
     if operations < OPERATIONS_MIN || crashes < direct::KILLS_MIN || splits < direct::SPLITS_MIN {
         let text = format!("{operations} operations, {crashes} crashes, {splits} splits");
@@ -179,7 +183,14 @@ async fn watch_structures(sim: Arc<Sim>, stop: watch::Receiver<bool>) {
 fn compare_structures(sim: &Sim) {
     for server in sim.cluster.up() {
         let (compared, wrong) = structures::compare(&*server.log.snapshot());
-        sim.history.lock().compared.add(compared);
+        let lived = server.log.lived();
+        let archived = server.cell.stats().segments_archived;
+        let life = Life { splits: lived.hot_splits + lived.size_splits, archived };
+        {
+            let mut history = sim.history.lock();
+            history.lives.insert(server.number, life);
+            history.compared.add(compared);
+        }
         for text in wrong {
             sim.notice(Violation::new("what a snapshot holds beside the items follows from the items", text));
         }
@@ -264,7 +275,7 @@ async fn scan(sim: &Arc<Sim>, table: &TablePlan) -> BTreeMap<Key, Item> {
         let end = End::Answered(Answer::Item(items.get(&key).cloned()));
         let operation = Operation::plain(0, Action::Read);
         let client = "last".to_owned();
-        sim.history.lock().events.push(Event { client, key, operation, invoked, answered, end });
+        sim.history.lock().note(Event { client, key, operation, invoked, answered, end });
     }
     items
 }

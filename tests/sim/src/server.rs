@@ -11,6 +11,7 @@ use headwater_api::{
     AllowAll, Api, Call, Caller, Document, Error, Principal, Reply, Transport, dynamodb, dynamodb_streams, json,
 };
 use headwater_log::Log;
+use headwater_storage::Cell;
 use headwater_types::{Runtime, Scope};
 use serde_json::Value;
 
@@ -48,6 +49,8 @@ pub struct Server {
     pub runtime: Runtime,
     /// Its log, for what no API offers (splits).
     pub log: Arc<Log>,
+    /// What it stands on, for its figures.
+    pub cell: Arc<dyn Cell>,
     dynamodb: Arc<dyn DynamoDb>,
     streams: Arc<dyn DynamoDbStreams>,
     requests: AtomicU64,
@@ -55,9 +58,9 @@ pub struct Server {
 
 impl Server {
     /// The production operations over an open log.
-    pub fn new(number: u64, runtime: Runtime, log: Arc<Log>) -> Self {
+    pub fn new(number: u64, runtime: Runtime, log: Arc<Log>, cell: Arc<dyn Cell>) -> Self {
         let (dynamodb, streams) = operations(&log);
-        Self { number, runtime, log, dynamodb, streams, requests: AtomicU64::new(0) }
+        Self { number, runtime, log, cell, dynamodb, streams, requests: AtomicU64::new(0) }
     }
 
     /// One request, as a task of this node. `hang_up`: the client goes away after that time.

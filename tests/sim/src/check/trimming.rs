@@ -43,6 +43,7 @@ fn judge(
     let may_go = |at: i64| at + KEPT_MS <= after + SLACK_MS;
     let must_go = |at: i64| at + KEPT_MS < before - SLACK_MS;
     let closed = kept.ending.as_deref().map(shown_at);
+    let ordered = history.ordered.get(&(stream.arn.clone(), kept.id.clone())).cloned().unwrap_or_default();
     let mut add = |check: &'static str, text: String| {
         found.push(Violation::new(check, format!("{} {} at {before}..{after}: {text}", stream.arn, kept.id)));
     };
@@ -60,10 +61,10 @@ fn judge(
     if rest != left.records {
         add(SUFFIX, format!("{} records of {} are others", left.records.len(), kept.records.len()));
     }
-    if let Some(record) = gone.iter().find(|record| !may_go(shown_at(&record.number))) {
+    if let Some(record) = gone.iter().find(|r| !may_go(shown_at(&r.number)) && r.number > ordered.may) {
         add(EARLY, format!("{} is gone", record.number));
     }
-    if let Some(record) = left.records.iter().find(|record| must_go(shown_at(&record.number))) {
+    if let Some(record) = left.records.iter().find(|r| must_go(shown_at(&r.number)) || r.number <= ordered.must) {
         add(LATE, format!("{} is shown", record.number));
     }
     gone.len() as u64
