@@ -12,6 +12,8 @@ use crate::process;
 /// Which room may use which (design: one line downwards). A new edge needs a decision under `docs/decisions`.
 const EDGES: &[(&str, &[&str])] = &[
     ("types", &[]),
+    // Not a room: for those who read streams, whatever serves them.
+    ("aggregation", &[]),
     ("expression", &["types"]),
     ("api", &["types"]),
     ("storage", &["types"]),

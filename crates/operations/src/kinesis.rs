@@ -1,10 +1,12 @@
 //! Kinesis Data Streams.
 
+mod consumers;
 mod error;
 mod name;
 mod put;
 mod read;
 mod record;
+mod reshard;
 mod settings;
 mod shards;
 mod stream;
@@ -33,9 +35,11 @@ operations! {
     decrease_stream_retention_period(DecreaseStreamRetentionPeriodInput) -> DecreaseStreamRetentionPeriodOutput
         = settings::decrease_retention;
     delete_stream(DeleteStreamInput) -> DeleteStreamOutput = stream::delete;
+    deregister_stream_consumer(DeregisterStreamConsumerInput) -> DeregisterStreamConsumerOutput = consumers::deregister;
     describe_account_settings(DescribeAccountSettingsInput) -> DescribeAccountSettingsOutput = stream::account_settings;
     describe_limits(DescribeLimitsInput) -> DescribeLimitsOutput = stream::limits;
     describe_stream(DescribeStreamInput) -> DescribeStreamOutput = stream::describe;
+    describe_stream_consumer(DescribeStreamConsumerInput) -> DescribeStreamConsumerOutput = consumers::describe;
     describe_stream_summary(DescribeStreamSummaryInput) -> DescribeStreamSummaryOutput = stream::summary;
     disable_enhanced_monitoring(DisableEnhancedMonitoringInput) -> EnhancedMonitoringOutput = settings::disable_monitoring;
     enable_enhanced_monitoring(EnableEnhancedMonitoringInput) -> EnhancedMonitoringOutput = settings::enable_monitoring;
@@ -44,17 +48,22 @@ operations! {
     increase_stream_retention_period(IncreaseStreamRetentionPeriodInput) -> IncreaseStreamRetentionPeriodOutput
         = settings::increase_retention;
     list_shards(ListShardsInput) -> ListShardsOutput = shards::list;
+    list_stream_consumers(ListStreamConsumersInput) -> ListStreamConsumersOutput = consumers::list;
     list_streams(ListStreamsInput) -> ListStreamsOutput = stream::list;
     list_tags_for_resource(ListTagsForResourceInput) -> ListTagsForResourceOutput = tags::list;
     list_tags_for_stream(ListTagsForStreamInput) -> ListTagsForStreamOutput = tags::list_of_stream;
+    merge_shards(MergeShardsInput) -> MergeShardsOutput = reshard::merge;
     put_record(PutRecordInput) -> PutRecordOutput = put::one;
     put_records(PutRecordsInput) -> PutRecordsOutput = put::many;
+    register_stream_consumer(RegisterStreamConsumerInput) -> RegisterStreamConsumerOutput = consumers::register;
     remove_tags_from_stream(RemoveTagsFromStreamInput) -> RemoveTagsFromStreamOutput = tags::remove_from_stream;
+    split_shard(SplitShardInput) -> SplitShardOutput = reshard::split;
     start_stream_encryption(StartStreamEncryptionInput) -> StartStreamEncryptionOutput = settings::start_encryption;
     stop_stream_encryption(StopStreamEncryptionInput) -> StopStreamEncryptionOutput = settings::stop_encryption;
     tag_resource(TagResourceInput) -> TagResourceOutput = tags::tag;
     untag_resource(UntagResourceInput) -> UntagResourceOutput = tags::untag;
     update_max_record_size(UpdateMaxRecordSizeInput) -> UpdateMaxRecordSizeOutput = settings::update_record_size;
+    update_shard_count(UpdateShardCountInput) -> UpdateShardCountOutput = reshard::update_count;
     update_stream_mode(UpdateStreamModeInput) -> UpdateStreamModeOutput = settings::update_mode;
     update_stream_warm_throughput(UpdateStreamWarmThroughputInput) -> UpdateStreamWarmThroughputOutput
         = settings::update_warm_throughput;

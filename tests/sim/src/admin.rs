@@ -92,11 +92,9 @@ impl Admin {
                 if change == TableChange::Delete { None } else { description }
             }
             Err(failure) => {
-                // A table whose indexes are under way is not deleted.
-                let busy = |name: &str| change == TableChange::Delete && name == "ResourceInUseException";
                 if let Failure::Refused { name, body } = failure
                     && !protocol::may_be_met(name)
-                    && !busy(name)
+                    && !busy(change, name, body)
                 {
                     let text = format!("{operation} of {} is refused: {name} {body}", self.table.name);
                     self.sim.notice(Violation::new("a valid change of a table is done", text));
@@ -155,4 +153,11 @@ fn described(table: &Value) -> Option<Described> {
         enabled: table["StreamSpecification"]["StreamEnabled"].as_bool().unwrap_or(false),
         latest: table["LatestStreamArn"].as_str().map(str::to_owned),
     })
+}
+
+/// A table whose indexes are under way is not deleted, and its stream is neither enabled nor disabled.
+fn busy(change: TableChange, name: &str, body: &Value) -> bool {
+    let text = body["message"].as_str().unwrap_or_default();
+    let of_indexes = text.contains("Can't change stream status when an index is being");
+    name == "ResourceInUseException" && (change == TableChange::Delete || of_indexes)
 }

@@ -178,10 +178,11 @@ pub(super) async fn delete(
     let enforced = input.enforce_consumer_deletion.unwrap_or_default();
     edit(service, call, &named, |stream, _| {
         if !stream.consumers.is_empty() && !enforced {
-            // Text unverified.
+            // Source: observed on the service (terraform-provider-aws issue 8420); the end of the text unverified.
             return Err(errors::resource_in_use(format!(
-                "Stream {} under account {} has consumers registered and can not be deleted.",
-                stream.name, call.principal.account
+                "DeleteStream can't delete {}:{named} because there are consumers associated with this data stream. To \
+                 delete {named} anyway, set the EnforceConsumerDeletion parameter to true.",
+                call.principal.account
             )));
         }
         let gone = stream.state == DataStreamState::Deleting;
