@@ -170,6 +170,19 @@ impl Error {
         self.0.code.name
     }
 
+    /// The code's name in an API: our own fault has another one in DynamoDB's APIs than in the rest.
+    pub fn name_in(&self, api: Api) -> &'static str {
+        match api {
+            Api::Kinesis | Api::Firehose if self.is_internal() => codes::INTERNAL_FAILURE.name,
+            _ => self.name(),
+        }
+    }
+
+    /// Whether it is our own fault.
+    pub(crate) fn is_internal(&self) -> bool {
+        self.0.code == codes::INTERNAL_SERVER_ERROR
+    }
+
     /// HTTP status.
     pub fn status(&self) -> u16 {
         self.0.code.status
@@ -196,10 +209,7 @@ impl Error {
             (Api::DynamoDb | Api::DynamoDbStreams, Namespace::Service) => {
                 format!("com.amazon.coral.service#{}", code.name)
             }
-            (Api::Kinesis | Api::Firehose, _) if code == codes::INTERNAL_SERVER_ERROR => {
-                codes::INTERNAL_FAILURE.name.to_owned()
-            }
-            (Api::Kinesis | Api::Firehose, _) => code.name.to_owned(),
+            (Api::Kinesis | Api::Firehose, _) => self.name_in(api).to_owned(),
         }
     }
 

@@ -46,10 +46,10 @@ impl Frame {
         Self::event("initial-response", b"{}")
     }
 
-    /// The frame of an error, which is a stream's last.
+    /// The frame of an error, which is a stream's last. Our own fault has the name that the model gives it inside streams.
     pub fn error(error: &Error, api: Api) -> Self {
-        let kind =
-            [(":exception-type", error.name()), (":content-type", "application/json"), (":message-type", "exception")];
+        let name = if error.is_internal() { "InternalFailureException" } else { error.name() };
+        let kind = [(":exception-type", name), (":content-type", "application/json"), (":message-type", "exception")];
         Self::new(&kind, &error.to_json(api))
     }
 

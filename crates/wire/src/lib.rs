@@ -1,6 +1,6 @@
 //! Sockets and bytes.
 //!
-//! Owns: connections and their time-outs, bounded heads and bodies, content encodings, signatures, the way from a target to
+//! Owns: connections and their time-outs, TLS, bounded heads and bodies, content encodings, signatures, the way from a target to
 //! an operation's trait, response headers, audit lines, counters.
 //! In: TCP connections (or any transport) and the four traits of `api`. Out: answers in the service's form.
 //! Never: anything about data; `operations` and this room meet only at the traits.
@@ -24,6 +24,7 @@ mod response;
 mod server;
 mod settings;
 mod target;
+mod tls;
 mod visit;
 
 pub use audit::{Audit, Sink};
@@ -34,3 +35,4 @@ pub use metrics::Metrics;
 pub use server::{Parts, Server, Services, Stopped};
 pub use settings::Settings;
 pub use target::ApiSet;
+pub use tls::{InvalidTls, Tls};

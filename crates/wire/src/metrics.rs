@@ -99,6 +99,8 @@ pub struct Metrics {
     pub connections_open: Count,
     /// Connections closed because a head did not come in time, or nothing happened.
     pub connections_timed_out: Count,
+    /// Connections that came to no TLS handshake.
+    pub tls_failures: Count,
     /// Requests being answered now.
     pub requests_running: Count,
     /// Requests that named no operation of ours: other services, unknown targets, no target.
@@ -124,6 +126,7 @@ impl Default for Metrics {
             connections: Count::default(),
             connections_open: Count::default(),
             connections_timed_out: Count::default(),
+            tls_failures: Count::default(),
             requests_running: Count::default(),
             requests_unrouted: Count::default(),
             requests_overload: Count::default(),
@@ -172,10 +175,11 @@ impl Metrics {
 
     /// Appends everything as Prometheus text; operations never called are left out.
     pub fn render(&self, out: &mut String) {
-        let plain: [(&str, &str, &Count); 10] = [
+        let plain: [(&str, &str, &Count); 11] = [
             ("connections_total", "counter", &self.connections),
             ("connections_open", "gauge", &self.connections_open),
             ("connections_timed_out_total", "counter", &self.connections_timed_out),
+            ("tls_failures_total", "counter", &self.tls_failures),
             ("requests_running", "gauge", &self.requests_running),
             ("requests_unrouted_total", "counter", &self.requests_unrouted),
             ("requests_overload_total", "counter", &self.requests_overload),

@@ -25,19 +25,7 @@ pub enum Body {
     /// All of it at once.
     Whole(Option<Bytes>),
     /// Frames as they come.
-    Events(Box<dyn PolledFrames>),
-}
-
-/// Frames that are polled one by one.
-pub trait PolledFrames: Send {
-    /// The next frame; None at the end.
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>>;
-}
-
-impl PolledFrames for EventBody {
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        self.poll_frame(context)
-    }
+    Events(EventBody),
 }
 
 impl hyper::body::Body for Body {
@@ -50,7 +38,7 @@ impl hyper::body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut *self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Events(frames) => frames.poll_next(context).map(|frame| frame.map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Events(frames) => frames.poll_frame(context).map(|frame| frame.map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
@@ -130,7 +118,7 @@ impl Answer {
             }
         };
         if format == Format::Cbor11 {
-            answer.header = Some((ERROR_TYPE.as_str(), HeaderValue::from_static(error.name())));
+            answer.header = Some((ERROR_TYPE.as_str(), HeaderValue::from_static(error.name_in(api))));
         }
         answer.with_code(error.name())
     }
@@ -173,7 +161,7 @@ pub(crate) async fn finish(
             sent_bytes = bytes.len() as u64;
             *response.body_mut() = Body::Whole((!bytes.is_empty()).then_some(bytes));
         }
-        Payload::Events(events) => *response.body_mut() = Body::Events(Box::new(events)),
+        Payload::Events(events) => *response.body_mut() = Body::Events(events),
     }
     *response.headers_mut() = headers;
     (response, sent_bytes)

@@ -26,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::request::BodyRoom;
 use crate::settings::Settings;
 use crate::target::ApiSet;
+use crate::tls::Tls;
 use crate::visit::{Peer, Shared};
 
 /// Pause after an accept that failed for want of file descriptors or memory. Source: ours.
@@ -129,9 +130,30 @@ impl Server {
     ///
     /// Order: stop accepting and close the listener; answer what runs; after `Settings::stop_timeout` drop the rest.
     pub async fn serve(&self, listener: TcpListener, apis: ApiSet, shutdown: impl Future<Output = ()>) -> Stopped {
+        self.listen(listener, None, apis, shutdown).await
+    }
+
+    /// The same in TLS alone.
+    pub async fn serve_tls(
+        &self,
+        listener: TcpListener,
+        tls: Tls,
+        apis: ApiSet,
+        shutdown: impl Future<Output = ()>,
+    ) -> Stopped {
+        self.listen(listener, Some(tls), apis, shutdown).await
+    }
+
+    async fn listen(
+        &self,
+        listener: TcpListener,
+        tls: Option<Tls>,
+        apis: ApiSet,
+        shutdown: impl Future<Output = ()>,
+    ) -> Stopped {
         let (phase, watched) = watch::channel(Phase::Serving);
         {
-            let mut accepting = pin!(self.accept(&listener, apis, watched));
+            let mut accepting = pin!(self.accept(&listener, tls.as_ref(), apis, watched));
             let mut shutdown = pin!(shutdown);
             poll_fn(|context| {
                 if shutdown.as_mut().poll(context).is_ready() {
@@ -174,13 +196,14 @@ impl Server {
     async fn accept(
         &self,
         listener: &TcpListener,
+        tls: Option<&Tls>,
         apis: ApiSet,
         phase: watch::Receiver<Phase>,
     ) -> std::convert::Infallible {
         loop {
             let permit = self.connections.clone().acquire_owned().await.expect("the semaphore is never closed");
             match listener.accept().await {
-                Ok((stream, peer)) => self.begin(stream, peer, apis, phase.clone(), permit),
+                Ok((stream, peer)) => self.begin(stream, peer, tls.cloned(), apis, phase.clone(), permit),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections");
@@ -194,6 +217,7 @@ impl Server {
         &self,
         stream: TcpStream,
         peer: SocketAddr,
+        tls: Option<Tls>,
         apis: ApiSet,
         phase: watch::Receiver<Phase>,
         permit: OwnedSemaphorePermit,
@@ -203,13 +227,49 @@ impl Server {
         let shared = self.shared.clone();
         shared.metrics.connections.add(1);
         shared.metrics.connections_open.add(1);
-        let peer = Peer { ip: Some(peer.ip()), is_secure: false };
+        let peer = Peer { ip: Some(peer.ip()), is_secure: tls.is_some() };
         let guard = Open { shared: shared.clone(), _permit: permit };
         // `serve` waits for its end through `phase`.
         drop(self.shared.runtime.spawn(async move {
             let _guard = guard;
-            connection::serve(stream, peer, apis, shared, phase).await;
+            match tls {
+                None => connection::serve(stream, peer, apis, shared, phase).await,
+                // Boxed: connections without TLS do not carry room for it.
+                Some(tls) => Box::pin(serve_secured(stream, &tls, peer, apis, shared, phase)).await,
+            }
         }));
+    }
+}
+
+async fn serve_secured(
+    stream: TcpStream,
+    tls: &Tls,
+    peer: Peer,
+    apis: ApiSet,
+    shared: Arc<Shared>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let shaken = {
+        let mut shaking = pin!(tls.accept(stream));
+        let mut patience = shared.runtime.sleep(shared.settings.head_timeout);
+        let mut stopping = pin!(phase.wait_for(|phase| *phase != Phase::Serving));
+        poll_fn(|context| {
+            if let Poll::Ready(result) = shaking.as_mut().poll(context) {
+                return Poll::Ready(result);
+            }
+            if stopping.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(io::Error::other("the server is stopping")));
+            }
+            patience.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        })
+        .await
+    };
+    match shaken {
+        Ok(stream) => connection::serve(stream, peer, apis, shared, phase).await,
+        Err(error) => {
+            shared.metrics.tls_failures.add(1);
+            tracing::debug!(%error, peer = ?peer.ip, "no TLS handshake");
+        }
     }
 }
 

@@ -26,6 +26,10 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// Without a request and without a byte moving; then the connection is closed.
     pub idle_timeout: Duration,
+    /// HTTP/2: between two pings that ask a silent client whether it lives; it has as long again to answer.
+    pub ping_interval: Duration,
+    /// How long an answer that pushes events waits for its subscriber to read; then it ends.
+    pub unread_timeout: Duration,
     /// How long a graceful stop waits for running requests before it drops their connections.
     pub stop_timeout: Duration,
     /// Region of the health text, which is asked for without a signature.
@@ -39,13 +43,16 @@ impl Default for Settings {
         Self {
             connections_max: 4_096,
             requests_max: 16_384,
-            streams_per_connection_max: 256,
+            streams_per_connection_max: 1_024,
             head_bytes_max: limits::REQUEST_HEAD_BYTES_MAX,
             body_bytes_max: limits::REQUEST_BYTES_MAX,
             bodies_bytes_max: 512 * 1_024 * 1_024,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(120),
+            ping_interval: Duration::from_secs(20),
+            // As long as a subscription lasts that is read.
+            unread_timeout: Duration::from_secs(300),
             stop_timeout: Duration::from_secs(10),
             region: "us-east-1".into(),
             cors: true,

@@ -61,6 +61,7 @@ impl Format {
         match (self, api) {
             (Self::Json, _) => true,
             (Self::Json10, Api::DynamoDb | Api::DynamoDbStreams) | (Self::Json11, Api::Kinesis | Api::Firehose) => true,
+            (Self::Cbor11, Api::Kinesis) => true,
             (Self::Json10 | Self::Json11 | Self::Cbor11, _) => false,
         }
     }
@@ -120,7 +121,7 @@ pub(crate) fn find(method: &Method, path: &str, headers: &HeaderMap, is_bodyless
         Some((api, operation)) if apis.contains(api) && format.is_spoken_by(api) => {
             Destination::Operation { api, operation, format }
         }
-        // Only Kinesis speaks CBOR, and this address does not yet: its clients understand the refusal.
+        // Only Kinesis speaks CBOR: its clients understand the refusal of an address that does not serve it.
         Some((Api::Kinesis, _)) if format == Format::Cbor11 => {
             Destination::UnknownOperation { api: Api::Kinesis, format }
         }
@@ -153,7 +154,9 @@ mod tests {
     fn heads_lead_where_they_should() {
         const V1: &str = "application/x-amz-json-1.0";
         const V11: &str = "application/x-amz-json-1.1";
+        const CBOR: &str = "application/x-amz-cbor-1.1";
         let put = Destination::Operation { api: Api::DynamoDb, operation: "PutItem", format: Format::Json10 };
+        let record = Destination::Operation { api: Api::Kinesis, operation: "PutRecord", format: Format::Cbor11 };
         let unknown = |api, format| Destination::UnknownOperation { api, format };
         let streams = ApiSet::only(Api::DynamoDbStreams);
         let mut cases = 0;
@@ -172,14 +175,9 @@ mod tests {
             (Method::POST, "/", V1, "DynamoDB_20120810.Nothing", ApiSet::ALL, unknown(Api::DynamoDb, Format::Json10)),
             (Method::POST, "/", V1, "", ApiSet::ALL, unknown(Api::DynamoDb, Format::Json10)),
             (Method::POST, "/", V11, "Logs_20140328.PutLogEvents", ApiSet::ALL, unknown(Api::Kinesis, Format::Json11)),
-            (
-                Method::POST,
-                "/",
-                "application/x-amz-cbor-1.1",
-                "Kinesis_20131202.PutRecord",
-                ApiSet::ALL,
-                unknown(Api::Kinesis, Format::Cbor11),
-            ),
+            (Method::POST, "/", CBOR, "Kinesis_20131202.PutRecord", ApiSet::ALL, record),
+            (Method::POST, "/", CBOR, "Kinesis_20131202.PutRecord", streams, unknown(Api::Kinesis, Format::Cbor11)),
+            (Method::POST, "/", CBOR, "DynamoDB_20120810.PutItem", ApiSet::ALL, Destination::Nothing),
             (Method::POST, "/", "text/plain", "DynamoDB_20120810.PutItem", ApiSet::ALL, Destination::Nothing),
             (Method::POST, "/", "", "DynamoDB_20120810.PutItem", ApiSet::ALL, Destination::Nothing),
             (
@@ -206,6 +204,6 @@ mod tests {
             assert_eq!(found(method, path, kind, target, apis), expected, "{path} {kind} {target}");
             cases += 1;
         }
-        assert_eq!(cases, 16);
+        assert_eq!(cases, 18);
     }
 }

@@ -1,6 +1,11 @@
-//! CBOR: a writer for the encoder, in the form the service answers with (maps and lists of indefinite length).
+//! CBOR: a reader of requests, and a writer for the encoder in the form the service answers with (maps and lists of
+//! indefinite length).
 //!
 //! Source: RFC 8949; "Wire", facts of Kinesis: moments are tag 1 with whole epoch milliseconds.
+
+mod reader;
+
+pub(crate) use reader::read;
 
 use headwater_api::{Encoder, Instant};
 

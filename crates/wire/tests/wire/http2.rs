@@ -14,7 +14,7 @@ use crate::client::AUTHORIZATION;
 use crate::world::World;
 
 #[derive(Clone)]
-struct Tasks(Runtime);
+pub struct Tasks(pub Runtime);
 
 impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Tasks {
     fn execute(&self, task: F) {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bounds;
+mod cbor;
 mod client;
 mod connections;
 mod golden;
@@ -9,4 +10,5 @@ mod http2;
 mod operations;
 mod recording;
 mod signed;
+mod tls;
 mod world;

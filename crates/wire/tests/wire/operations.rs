@@ -1,5 +1,8 @@
 //! What reaches the operations, and what is recorded of a call.
 
+use aws_smithy_eventstream::frame::{DecodedFrame, MessageFrameDecoder};
+use aws_smithy_eventstream::smithy::parse_response_headers;
+use bytes::Bytes;
 use std::io::{Read, Write};
 
 use flate2::Compression;
@@ -111,21 +114,32 @@ async fn pushed_events_come_as_frames() {
     let request = request.replace("DynamoDB_20120810", "Kinesis_20131202").replace("json-1.0", "json-1.1");
     let reply = world.connect().await.exchange(request.as_bytes()).await;
     assert_eq!(reply.header("content-type"), Some("application/vnd.amazon.eventstream"));
+    // Read by the reader of the AWS SDK for Rust.
+    let mut rest = Bytes::from(reply.body);
+    let mut decoder = MessageFrameDecoder::new();
     let mut frames = Vec::new();
-    let mut rest = &reply.body[..];
-    while !rest.is_empty() {
-        let length = |at: usize| u32::from_be_bytes(rest[at..at + 4].try_into().unwrap()) as usize;
-        let (total, headers) = (length(0), length(4));
-        assert_eq!(length(8) as u32, crc32fast::hash(&rest[..8]));
-        assert_eq!(length(total - 4) as u32, crc32fast::hash(&rest[..total - 4]));
-        let names = String::from_utf8_lossy(&rest[12..12 + headers]).into_owned();
-        frames.push((names, String::from_utf8(rest[12 + headers..total - 4].to_vec()).unwrap()));
-        rest = &rest[total..];
+    while let DecodedFrame::Complete(message) = decoder.decode_frame(&mut rest).unwrap() {
+        let headers = parse_response_headers(&message).unwrap();
+        let kind = (headers.message_type.as_str().to_owned(), headers.smithy_type.as_str().to_owned());
+        assert_eq!(headers.content_type(), Some("application/json"));
+        frames.push((kind, String::from_utf8(message.payload().to_vec()).unwrap()));
     }
-    assert_eq!(frames.len(), 4);
-    assert!(frames[0].0.contains("initial-response"));
-    assert!(frames[1].0.contains("SubscribeToShardEvent") && frames[1].1.contains("\"ZGF0YQ==\""), "{:?}", frames[1]);
-    assert!(frames[3].0.contains("exception") && frames[3].0.contains("ResourceInUseException"), "{:?}", frames[3]);
+    assert!(rest.is_empty(), "{} bytes are no frame", rest.len());
+    let kind = |of: &str, name: &str| (of.to_owned(), name.to_owned());
+    let kinds: Vec<_> = frames.iter().map(|(kind, _)| kind.clone()).collect();
+    let event = kind("event", "SubscribeToShardEvent");
+    let (first, last) = (kind("event", "initial-response"), kind("exception", "ResourceInUseException"));
+    assert_eq!(kinds, [first, event.clone(), event, last]);
+    assert_eq!(frames[0].1, "{}");
+    for (frame, number) in [(&frames[1], "1"), (&frames[2], "2")] {
+        let event: serde_json::Value = serde_json::from_str(&frame.1).unwrap();
+        assert_eq!(event["Records"][0]["Data"], "ZGF0YQ==");
+        assert_eq!(
+            (event["MillisBehindLatest"].as_i64(), event["ContinuationSequenceNumber"].as_str()),
+            (Some(0), Some(number))
+        );
+    }
+    assert!(frames[3].1.contains("\"message\":\"another subscription\""), "{}", frames[3].1);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use headwater_api::dynamodb::{self, DynamoDb, errors};
 use headwater_api::dynamodb_streams::{self, DynamoDbStreams};
 use headwater_api::firehose::Firehose;
 use headwater_api::kinesis::{self, Kinesis};
-use headwater_api::{Answer, AttributeValue, Call, Error, Frame, Pushed};
+use headwater_api::{Answer, AttributeValue, Call, Error, Frame, Instant, Pushed};
 use headwater_types::AttributeValue as Value;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
@@ -23,11 +23,13 @@ pub struct Seen {
     pub access_key: String,
     pub user_agent: Option<String>,
     pub host: Option<String>,
+    pub is_secure: bool,
     pub item: BTreeMap<String, AttributeValue>,
 }
 
 pub struct Recording {
     pub seen: Mutex<Vec<Seen>>,
+    pub put: Mutex<Vec<kinesis::PutRecordInput>>,
     /// A call for table `slow` has begun.
     pub begun: Semaphore,
     /// Lets calls for table `slow` end.
@@ -36,8 +38,9 @@ pub struct Recording {
 
 impl Recording {
     pub fn new() -> Arc<Self> {
-        let (seen, begun, release) = (Mutex::default(), Semaphore::new(0), Notify::new());
-        Arc::new(Self { seen, begun, release })
+        let (seen, put) = (Mutex::default(), Mutex::default());
+        let (begun, release) = (Semaphore::new(0), Notify::new());
+        Arc::new(Self { seen, put, begun, release })
     }
 
     fn record(&self, call: &Call, item: BTreeMap<String, AttributeValue>) {
@@ -49,6 +52,7 @@ impl Recording {
             access_key: call.principal.access_key.clone(),
             user_agent: call.transport.user_agent.clone(),
             host: call.transport.host.clone(),
+            is_secure: call.transport.secure,
             item,
         });
     }
@@ -129,6 +133,53 @@ impl Kinesis for Recording {
             call.authorize(&kinesis::access::create_stream(call, &input))?;
             self.record(call, BTreeMap::new());
             Ok(Default::default())
+        })
+    }
+
+    fn put_record<'a>(
+        &'a self,
+        call: &'a Call,
+        input: kinesis::PutRecordInput,
+    ) -> Answer<'a, kinesis::PutRecordOutput> {
+        Box::pin(async move {
+            call.authorize(&kinesis::access::put_record(call, &input))?;
+            if input.partition_key == "missing" {
+                return Err(kinesis::errors::resource_not_found("Stream s under account 000000000000 not found."));
+            }
+            self.put.lock().push(input);
+            let (shard_id, sequence_number) = ("shardId-000000000000".to_owned(), "49".to_owned());
+            Ok(kinesis::PutRecordOutput { shard_id, sequence_number, encryption_type: None })
+        })
+    }
+
+    /// Answers with the moment it was asked for, in milliseconds.
+    fn get_shard_iterator<'a>(
+        &'a self,
+        call: &'a Call,
+        input: kinesis::GetShardIteratorInput,
+    ) -> Answer<'a, kinesis::GetShardIteratorOutput> {
+        Box::pin(async move {
+            call.authorize(&kinesis::access::get_shard_iterator(call, &input))?;
+            Ok(kinesis::GetShardIteratorOutput { shard_iterator: input.timestamp.map(|at| at.0.to_string()) })
+        })
+    }
+
+    /// One record with a moment and bytes.
+    fn get_records<'a>(
+        &'a self,
+        call: &'a Call,
+        input: kinesis::GetRecordsInput,
+    ) -> Answer<'a, kinesis::GetRecordsOutput> {
+        Box::pin(async move {
+            call.authorize(&kinesis::access::get_records(call, &input))?;
+            let record = kinesis::Record {
+                sequence_number: "49".to_owned(),
+                approximate_arrival_timestamp: Some(Instant(1_441_215_410_867)),
+                data: Bytes::from_static(b"\x00\xff"),
+                partition_key: "é".to_owned(),
+                encryption_type: None,
+            };
+            Ok(kinesis::GetRecordsOutput { records: vec![record], millis_behind_latest: Some(7), ..Default::default() })
         })
     }
 

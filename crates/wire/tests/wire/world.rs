@@ -67,9 +67,9 @@ impl World {
         self.stopped.await.unwrap()
     }
 
-    /// Waits until `holds`; fails after a while.
+    /// Waits until `holds`; fails after a minute and more.
     pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        for _ in 0..2_000 {
+        for _ in 0..30_000 {
             if holds(self) {
                 return;
             }
