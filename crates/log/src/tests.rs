@@ -16,3 +16,4 @@ mod retention;
 mod shards;
 mod threads;
 mod tokens;
+mod year;
