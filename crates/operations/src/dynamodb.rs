@@ -10,7 +10,7 @@ pub(crate) mod item;
 mod kinesis_destination;
 mod legacy;
 pub(crate) mod name;
-mod policy;
+pub(crate) mod policy;
 mod query;
 mod resource;
 mod table;

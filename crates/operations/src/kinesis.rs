@@ -2,7 +2,9 @@
 
 mod consumers;
 mod error;
+pub(crate) mod limits;
 mod name;
+mod policy;
 mod put;
 mod read;
 mod record;
@@ -34,6 +36,7 @@ operations! {
     create_stream(CreateStreamInput) -> CreateStreamOutput = stream::create;
     decrease_stream_retention_period(DecreaseStreamRetentionPeriodInput) -> DecreaseStreamRetentionPeriodOutput
         = settings::decrease_retention;
+    delete_resource_policy(DeleteResourcePolicyInput) -> DeleteResourcePolicyOutput = policy::delete;
     delete_stream(DeleteStreamInput) -> DeleteStreamOutput = stream::delete;
     deregister_stream_consumer(DeregisterStreamConsumerInput) -> DeregisterStreamConsumerOutput = consumers::deregister;
     describe_account_settings(DescribeAccountSettingsInput) -> DescribeAccountSettingsOutput = stream::account_settings;
@@ -44,6 +47,7 @@ operations! {
     disable_enhanced_monitoring(DisableEnhancedMonitoringInput) -> EnhancedMonitoringOutput = settings::disable_monitoring;
     enable_enhanced_monitoring(EnableEnhancedMonitoringInput) -> EnhancedMonitoringOutput = settings::enable_monitoring;
     get_records(GetRecordsInput) -> GetRecordsOutput = read::records;
+    get_resource_policy(GetResourcePolicyInput) -> GetResourcePolicyOutput = policy::get;
     get_shard_iterator(GetShardIteratorInput) -> GetShardIteratorOutput = read::iterator;
     increase_stream_retention_period(IncreaseStreamRetentionPeriodInput) -> IncreaseStreamRetentionPeriodOutput
         = settings::increase_retention;
@@ -55,6 +59,7 @@ operations! {
     merge_shards(MergeShardsInput) -> MergeShardsOutput = reshard::merge;
     put_record(PutRecordInput) -> PutRecordOutput = put::one;
     put_records(PutRecordsInput) -> PutRecordsOutput = put::many;
+    put_resource_policy(PutResourcePolicyInput) -> PutResourcePolicyOutput = policy::put;
     register_stream_consumer(RegisterStreamConsumerInput) -> RegisterStreamConsumerOutput = consumers::register;
     remove_tags_from_stream(RemoveTagsFromStreamInput) -> RemoveTagsFromStreamOutput = tags::remove_from_stream;
     split_shard(SplitShardInput) -> SplitShardOutput = reshard::split;
@@ -62,6 +67,7 @@ operations! {
     stop_stream_encryption(StopStreamEncryptionInput) -> StopStreamEncryptionOutput = settings::stop_encryption;
     tag_resource(TagResourceInput) -> TagResourceOutput = tags::tag;
     untag_resource(UntagResourceInput) -> UntagResourceOutput = tags::untag;
+    update_account_settings(UpdateAccountSettingsInput) -> UpdateAccountSettingsOutput = stream::update_account_settings;
     update_max_record_size(UpdateMaxRecordSizeInput) -> UpdateMaxRecordSizeOutput = settings::update_record_size;
     update_shard_count(UpdateShardCountInput) -> UpdateShardCountOutput = reshard::update_count;
     update_stream_mode(UpdateStreamModeInput) -> UpdateStreamModeOutput = settings::update_mode;

@@ -8,6 +8,7 @@
 mod dynamodb;
 mod dynamodb_streams;
 mod kinesis;
+mod rate;
 mod service;
 
 pub use service::Operations;

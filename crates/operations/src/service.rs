@@ -9,6 +9,7 @@ use headwater_api::kinesis::Kinesis;
 use headwater_log::Log;
 
 use crate::dynamodb_streams::limits::Limits;
+use crate::kinesis;
 
 /// The operations; clones share the log.
 #[derive(Clone)]
@@ -18,6 +19,8 @@ pub struct Operations {
     pub(crate) verifies_callers: bool,
     /// The service's rate limits, when they are wanted.
     pub(crate) limits: Option<Arc<Limits>>,
+    /// The same for data streams.
+    pub(crate) kinesis_limits: Option<Arc<kinesis::limits::Limits>>,
 }
 
 /// Firehose is not built yet: every operation answers UnknownOperationException.
@@ -28,7 +31,7 @@ impl Firehose for NotBuilt {}
 impl Operations {
     /// The operations over an open log, for callers that nobody verifies.
     pub fn new(log: Arc<Log>) -> Self {
-        Self { log, verifies_callers: false, limits: None }
+        Self { log, verifies_callers: false, limits: None, kinesis_limits: None }
     }
 
     /// The same operations for callers whose signatures are verified, or not.
@@ -37,11 +40,13 @@ impl Operations {
         Self { verifies_callers, ..self }
     }
 
-    /// The same operations under the service's rate limits on reading streams, or without.
+    /// The same operations under the service's rate limits on reading streams and on data streams, or without.
     #[must_use]
     pub fn with_aws_limits(self, limited: bool) -> Self {
         let limits = limited.then(|| Arc::new(Limits::new(self.log.clock().clone())));
-        Self { limits, ..self }
+        let data_streams = || Arc::new(kinesis::limits::Limits::new(self.log.clock().clone()));
+        let kinesis_limits = limited.then(data_streams);
+        Self { limits, kinesis_limits, ..self }
     }
 
     /// DynamoDB.

@@ -7,6 +7,7 @@ mod memory;
 
 use std::collections::BTreeMap;
 
+use headwater_cases::runner::KINESIS;
 use headwater_cases::{Cases, Names, Run};
 use serde_json::{Value, json};
 
@@ -75,6 +76,48 @@ const BUILT: [&str; 59] = [
     "UpdateTableReplicaAutoScaling",
 ];
 
+/// Operations of Kinesis, likewise; SubscribeToShard pushes, and is judged elsewhere.
+const KINESIS_BUILT: [&str; 38] = [
+    "AddTagsToStream",
+    "CreateStream",
+    "DecreaseStreamRetentionPeriod",
+    "DeleteResourcePolicy",
+    "DeleteStream",
+    "DeregisterStreamConsumer",
+    "DescribeAccountSettings",
+    "DescribeLimits",
+    "DescribeStream",
+    "DescribeStreamConsumer",
+    "DescribeStreamSummary",
+    "DisableEnhancedMonitoring",
+    "EnableEnhancedMonitoring",
+    "GetRecords",
+    "GetResourcePolicy",
+    "GetShardIterator",
+    "IncreaseStreamRetentionPeriod",
+    "ListShards",
+    "ListStreamConsumers",
+    "ListStreams",
+    "ListTagsForResource",
+    "ListTagsForStream",
+    "MergeShards",
+    "PutRecord",
+    "PutRecords",
+    "PutResourcePolicy",
+    "RegisterStreamConsumer",
+    "RemoveTagsFromStream",
+    "SplitShard",
+    "StartStreamEncryption",
+    "StopStreamEncryption",
+    "TagResource",
+    "UntagResource",
+    "UpdateAccountSettings",
+    "UpdateMaxRecordSize",
+    "UpdateShardCount",
+    "UpdateStreamMode",
+    "UpdateStreamWarmThroughput",
+];
+
 #[test]
 fn every_case_gets_the_answer_it_expects() {
     let cases = cases();
@@ -96,6 +139,9 @@ fn every_case_gets_the_answer_it_expects() {
         assert!(passed >= 200, "only {passed} cases were run");
         let missing: Vec<&str> = BUILT.into_iter().filter(|operation| !judged.contains_key(*operation)).collect();
         assert!(missing.is_empty(), "no case judges {missing:?}");
+        let judged = |operation: &&str| judged.contains_key(&format!("{KINESIS}{operation}"));
+        let missing: Vec<&str> = KINESIS_BUILT.into_iter().filter(|operation| !judged(operation)).collect();
+        assert!(missing.is_empty(), "no case judges {missing:?} of Kinesis");
     }
 }
 
@@ -156,6 +202,7 @@ fn names(table: &str) -> Names {
     [
         ("table", table.to_owned()),
         ("arn", format!("arn:aws:dynamodb:{region}:{account}:table/{table}")),
+        ("kinesis", format!("arn:aws:kinesis:{region}:{account}:stream/{table}")),
         ("region", region.to_owned()),
         ("account", account.to_owned()),
         ("host", memory::HOST.to_owned()),

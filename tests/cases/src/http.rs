@@ -9,6 +9,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
+use crate::runner::KINESIS;
+
 /// Where an endpoint is.
 #[derive(Clone, Debug)]
 pub struct Authority {
@@ -104,6 +106,9 @@ impl Drop for Connection {
 
 /// The header that names an operation.
 pub fn target(operation: &str) -> String {
+    if let Some(operation) = operation.strip_prefix(KINESIS) {
+        return format!("Kinesis_20131202.{operation}");
+    }
     const STREAMS: [&str; 4] = ["DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"];
     let api = if STREAMS.contains(&operation) { "DynamoDBStreams_20120810" } else { "DynamoDB_20120810" };
     format!("{api}.{operation}")

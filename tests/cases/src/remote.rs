@@ -118,6 +118,9 @@ impl Session {
             Some("empty") => {}
             Some(other) => return Verdict::Skipped(format!("requires {other}")),
         }
+        if case.family.starts_with("kinesis") && !endpoint.headwater {
+            return Verdict::Skipped("requires an endpoint that speaks Kinesis too".to_owned());
+        }
         let remote = Remote::new(&endpoint);
         let needs_empty = case.requires.as_deref() == Some("empty");
         if needs_empty && let Some(there) = remote.is_not_empty().await {
@@ -138,6 +141,7 @@ impl Session {
         [
             ("table", table.to_owned()),
             ("arn", format!("arn:aws:dynamodb:{region}:{account}:table/{table}")),
+            ("kinesis", format!("arn:aws:kinesis:{region}:{account}:stream/{table}")),
             ("region", region.to_owned()),
             ("account", account.clone()),
             ("host", self.endpoint.authority.host.clone()),
@@ -153,12 +157,14 @@ pub struct Remote<'e> {
     endpoint: &'e Endpoint,
     connection: Mutex<Option<Connection>>,
     created: RefCell<BTreeSet<String>>,
+    /// Data streams, likewise.
+    streams: RefCell<BTreeSet<String>>,
 }
 
 impl<'e> Remote<'e> {
     /// Not connected yet.
     pub fn new(endpoint: &'e Endpoint) -> Self {
-        Self { endpoint, connection: Mutex::new(None), created: RefCell::new(BTreeSet::new()) }
+        Self { endpoint, connection: Mutex::new(None), created: RefCell::default(), streams: RefCell::default() }
     }
 
     async fn exchange(&self, operation: &str, body: &Bytes) -> Result<Answer> {
@@ -175,7 +181,9 @@ impl<'e> Remote<'e> {
 
     /// A table or stream that is there, if any.
     async fn is_not_empty(&self) -> Option<String> {
-        for (operation, list) in [("ListTables", "/TableNames/0"), ("ListStreams", "/Streams/0")] {
+        let lists =
+            [("ListTables", "/TableNames/0"), ("ListStreams", "/Streams/0"), ("kinesis:ListStreams", "/StreamNames/0")];
+        for (operation, list) in lists {
             let (_, answer) = self.send(operation, &json!({})).await;
             if let Some(there) = answer.pointer(list) {
                 return Some(there.to_string());
@@ -186,6 +194,16 @@ impl<'e> Remote<'e> {
 
     /// Deletes what was created, and waits for the end of it when asked to.
     async fn clean(&self, wait: bool) {
+        for stream in &self.streams.take() {
+            let request = json!({ "StreamName": stream, "EnforceConsumerDeletion": true });
+            for _ in 0..100 {
+                let (status, answer) = self.send("kinesis:DeleteStream", &request).await;
+                if answer["__type"] == "ResourceNotFoundException" || (status == 200 && !wait) {
+                    break;
+                }
+                self.pause().await;
+            }
+        }
         let created = self.created.take();
         for table in &created {
             let named = json!({ "TableName": table });
@@ -215,7 +233,9 @@ impl Target for Remote<'_> {
             match self.exchange(operation, &body).await {
                 Ok(answer) => {
                     let text = || json!({ "not_json": String::from_utf8_lossy(&answer.body) });
-                    last = (answer.status, serde_json::from_slice(&answer.body).unwrap_or_else(|_| text()));
+                    // Operations of Kinesis that have no output answer nothing at all.
+                    let body = if answer.body.is_empty() { b"{}" } else { &answer.body[..] };
+                    last = (answer.status, serde_json::from_slice(body).unwrap_or_else(|_| text()));
                 }
                 // A connection may have been closed while it was idle: once more on a new one, never twice.
                 Err(error) if attempt > 0 => return (0, json!({ "no_answer": format!("{error:#}") })),
@@ -227,6 +247,12 @@ impl Target for Remote<'_> {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(200 << attempt)).await;
+        }
+        if operation == "kinesis:CreateStream"
+            && last.0 == 200
+            && let Some(name) = request["StreamName"].as_str()
+        {
+            self.streams.borrow_mut().insert(name.to_owned());
         }
         if operation == "CreateTable"
             && let Some(name) = last.1.pointer("/TableDescription/TableName").and_then(Value::as_str)

@@ -29,6 +29,9 @@ pub trait Target {
 /// How often a short state, or a record on its way, is waited for.
 const PAUSES_MAX: usize = 100;
 
+/// Stands before the operations of Kinesis, whose names are partly those of the other two APIs.
+pub const KINESIS: &str = "kinesis:";
+
 /// Longest token of a request. Source: "TransactWriteItems", DynamoDB API reference.
 const TOKEN_CHARACTERS_MAX: usize = 36;
 
@@ -44,6 +47,8 @@ pub struct Run<'t, T> {
     changed: Option<Value>,
     /// The table whose indexes a step changed; how they change is looked at by what follows.
     reindexed: Option<Value>,
+    /// The data stream that the last step changed, itself or its consumers.
+    stream: Option<String>,
     /// The table whose expiry a step switched.
     expiring: Option<Value>,
     /// A step moved time or shards.
@@ -53,7 +58,8 @@ pub struct Run<'t, T> {
 impl<'t, T: Target> Run<'t, T> {
     /// A run that has judged nothing yet.
     pub fn new(target: &'t T, names: Names) -> Self {
-        Self { target, names, judged: BTreeMap::new(), changed: None, reindexed: None, expiring: None, moved: false }
+        let judged = BTreeMap::new();
+        Self { target, names, judged, changed: None, reindexed: None, stream: None, expiring: None, moved: false }
     }
 
     /// Runs a case; the error names the step.
@@ -114,6 +120,9 @@ impl<'t, T: Target> Run<'t, T> {
             let changed = if indexes { &mut self.reindexed } else { &mut self.changed };
             *changed = Some(request["TableName"].clone());
         }
+        if status == 200 && changes_a_stream(operation) {
+            self.stream = stream_of(&expand(&step["request"], &self.names));
+        }
         match step["wait"].as_str() {
             Some(table) => self.wait(table).await,
             None => Ok(()),
@@ -123,7 +132,8 @@ impl<'t, T: Target> Run<'t, T> {
     /// Sends a step's request and judges the answer; a read after moved time is repeated while what follows is on its way.
     async fn answer(&self, operation: &str, step: &Value) -> Result<(u16, Value), String> {
         let reads = ["BatchGet", "Describe", "Get", "List", "Query", "Scan", "TransactGet"];
-        let patient = self.moved && self.target.follows_later() && reads.iter().any(|read| operation.starts_with(read));
+        let verb = operation.trim_start_matches(KINESIS);
+        let patient = self.moved && self.target.follows_later() && reads.iter().any(|read| verb.starts_with(read));
         let mut pauses = if patient { PAUSES_MAX } else { 0 };
         loop {
             let (status, answer) = self.send(operation, &step["request"]).await;
@@ -143,10 +153,32 @@ impl<'t, T: Target> Run<'t, T> {
 
     /// Waits until the table that was changed last has settled or is gone; whether it has, the next answer will tell.
     async fn settle(&mut self) {
+        self.settle_stream().await;
         let Some(table) = self.changed.take() else { return };
         for _ in 0..PAUSES_MAX {
             let (status, answer) = self.send("DescribeTable", &json!({ "TableName": table })).await;
             if status != 200 || active(&answer) {
+                return;
+            }
+            self.target.pause().await;
+        }
+    }
+
+    /// The same for a data stream and its consumers.
+    async fn settle_stream(&mut self) {
+        let Some(stream) = self.stream.take() else { return };
+        let named = json!({ "StreamName": stream });
+        for _ in 0..PAUSES_MAX {
+            let (status, answer) = self.send("kinesis:DescribeStreamSummary", &named).await;
+            let summary = &answer["StreamDescriptionSummary"];
+            if status != 200 {
+                return;
+            }
+            let of = json!({ "StreamARN": summary["StreamARN"] });
+            let (_, consumers) = self.send("kinesis:ListStreamConsumers", &of).await;
+            let mut consumers = consumers["Consumers"].as_array().into_iter().flatten();
+            let settled = summary["StreamStatus"] == "ACTIVE" && consumers.all(|one| one["ConsumerStatus"] == "ACTIVE");
+            if settled {
                 return;
             }
             self.target.pause().await;
@@ -280,6 +312,22 @@ impl<'t, T: Target> Run<'t, T> {
         }
         Ok(records)
     }
+}
+
+/// Whether an operation may leave a data stream or a consumer in a short state.
+fn changes_a_stream(operation: &str) -> bool {
+    const READS: [&str; 4] = ["Describe", "Get", "List", "Put"];
+    operation.strip_prefix(KINESIS).is_some_and(|verb| !READS.iter().any(|read| verb.starts_with(read)))
+}
+
+/// The name of the data stream that a request is about.
+fn stream_of(request: &Value) -> Option<String> {
+    let of_arn = |name: &str| {
+        let arn = request[name].as_str()?;
+        arn.split_once(":stream/")?.1.split('/').next()
+    };
+    let name = request["StreamName"].as_str().or_else(|| of_arn("StreamARN"));
+    name.or_else(|| of_arn("ConsumerARN")).or_else(|| of_arn("ResourceARN")).map(str::to_owned)
 }
 
 /// Whether a table and all its indexes have settled.

@@ -86,7 +86,7 @@ pub(crate) fn keep(table: &mut TableDefinition, document: &Document, now: Millis
 }
 
 /// A policy that looks kept and is not enforced would be a hole where callers are verified.
-fn unenforced(service: &Operations) -> Result<(), Error> {
+pub(crate) fn unenforced(service: &Operations) -> Result<(), Error> {
     if !service.verifies_callers {
         return Ok(());
     }

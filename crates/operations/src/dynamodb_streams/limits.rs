@@ -3,12 +3,12 @@
 //! A bucket holds a second's worth and fills with system time. Calls are counted when they come, bytes when they have been
 //! given: a page larger than what is left is given whole, and the debt is worked off before the next one.
 
-use std::time::Duration;
-
 use headwater_api::Error;
 use headwater_types::hash::FixedMap;
 use headwater_types::{Clock, ShardUid, StreamUid};
 use parking_lot::Mutex;
+
+use crate::rate::Bucket;
 
 /// GetRecords of one shard. Unit: 1/s. Source: two readers, each five: "Best practices", DynamoDB Streams guide, for the
 /// two; aws-sdk-java-v2 issue 470 for the five (unverified).
@@ -31,30 +31,6 @@ pub(crate) struct Limits {
 struct Reads {
     calls: Bucket,
     bytes: Bucket,
-}
-
-/// A second's worth of something, less what was taken.
-#[derive(Clone, Copy, PartialEq, Debug)]
-struct Bucket {
-    rate: f64,
-    left: f64,
-    at: Duration,
-}
-
-impl Bucket {
-    fn full(rate: f64, at: Duration) -> Self {
-        Self { rate, left: rate, at }
-    }
-
-    fn fill(&mut self, at: Duration) {
-        let seconds = at.saturating_sub(self.at).as_secs_f64();
-        self.left = (self.left + seconds * self.rate).min(self.rate);
-        self.at = self.at.max(at);
-    }
-
-    fn is_full(&self) -> bool {
-        self.left >= self.rate
-    }
 }
 
 impl Limits {
@@ -118,6 +94,8 @@ fn throttled() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use headwater_types::Millis;
     use headwater_types::runtime::simulated::World;
 

@@ -8,7 +8,7 @@ use headwater_log::{Change, IteratorError, ReadFrom};
 use headwater_types::ShardUid;
 
 use super::stream::edit;
-use super::{error, name, tags};
+use super::{error, name, policy, tags};
 use crate::service::Operations;
 
 /// Of one stream. Source: "RegisterStreamConsumer", Kinesis API reference.
@@ -93,6 +93,7 @@ pub(super) async fn deregister(
             return Err(not_active(call, stream, known));
         }
         known.state = ConsumerState::Deleting;
+        policy::forget(&mut changed, &stream.consumer_arn(&consumer));
         Ok(Some(Change::RecordDataStream { stream: Box::new(changed) }))
     })
     .await?;

@@ -6,11 +6,12 @@ use headwater_api::kinesis::{access, errors};
 use headwater_api::{Call, Error};
 use headwater_catalog::DataStreamDefinition;
 use headwater_log::sequence::kinesis as sequence;
-use headwater_log::{Append, Appended, ShardList};
+use headwater_log::{Append, Appended, ShardInfo, ShardList};
 use headwater_types::HashKey;
 use headwater_types::limits::PUT_RECORDS_BYTES_MAX;
 use md5::{Digest, Md5};
 
+use super::limits::Place;
 use super::{error, name, record};
 use crate::service::Operations;
 
@@ -29,6 +30,7 @@ pub(super) async fn one(
         ordered_after(service, call, &stream, given)?;
     }
     let list = shards(service, call, &stream)?;
+    within_rate(service, call, &stream, &list, hash, size_bytes(&input.partition_key, &input.data))?;
     let records = vec![Append { hash, payload: record::encode(&input.partition_key, &input.data) }];
     let appended = service.log.append(stream.id, records).await.map_err(|cause| error::refused(call, &named, cause))?;
     let list = newer(service, call, &stream, list, &appended)?;
@@ -37,7 +39,7 @@ pub(super) async fn one(
     Ok(api::PutRecordOutput { shard_id, sequence_number, encryption_type: encryption(&stream) })
 }
 
-/// PutRecords: all records are appended at once.
+/// PutRecords: all records that their shards' rates allow are appended at once.
 ///
 /// Order: the answers are in the order of the request; so are the numbers within a shard.
 pub(super) async fn many(
@@ -59,23 +61,38 @@ pub(super) async fn many(
         fits(&stream, &format!("records.{at}.member.data"), &entry.data)?;
     }
     let list = shards(service, call, &stream)?;
-    let encoded = |(entry, hash): (&api::PutRecordsRequestEntry, HashKey)| Append {
-        hash,
-        payload: record::encode(&entry.partition_key, &entry.data),
-    };
-    let records = input.records.iter().zip(hashes).map(encoded).collect();
+    let mut answers = vec![None; input.records.len()];
+    let mut records = Vec::with_capacity(answers.len());
+    for ((entry, hash), answer) in input.records.iter().zip(hashes).zip(&mut answers) {
+        let bytes = size_bytes(&entry.partition_key, &entry.data);
+        match within_rate(service, call, &stream, &list, hash, bytes) {
+            Ok(()) => records.push(Append { hash, payload: record::encode(&entry.partition_key, &entry.data) }),
+            Err(refusal) => *answer = Some(failed(&refusal)),
+        }
+    }
     // The bytes are in the records now.
     drop(input);
-    let appended = service.log.append(stream.id, records).await.map_err(|cause| error::refused(call, &named, cause))?;
+    let failed_record_count = i32::try_from(answers.len() - records.len()).ok();
+    if records.is_empty() {
+        let records = answers.into_iter().flatten().collect();
+        return Ok(api::PutRecordsOutput { records, failed_record_count, encryption_type: encryption(&stream) });
+    }
+    let append = service.log.append(stream.id, records);
+    let appended = append.await.map_err(|cause| error::refused(call, &named, cause))?;
     let list = newer(service, call, &stream, list, &appended)?;
-    let placed = appended.iter().map(|appended| {
-        let placed = shown(&list, appended).ok_or_else(|| Error::internal("a record's shard is not listed"))?;
-        let (shard_id, sequence_number) = (Some(placed.0), Some(placed.1));
-        Ok(api::PutRecordsResultEntry { shard_id, sequence_number, ..Default::default() })
+    let mut appended = appended.iter();
+    let answered = answers.into_iter().map(|answer| match answer {
+        Some(failed) => Ok(failed),
+        None => {
+            let placed = appended.next().and_then(|appended| shown(&list, appended));
+            let placed = placed.ok_or_else(|| Error::internal("a record's shard is not listed"))?;
+            let (shard_id, sequence_number) = (Some(placed.0), Some(placed.1));
+            Ok(api::PutRecordsResultEntry { shard_id, sequence_number, ..Default::default() })
+        }
     });
     Ok(api::PutRecordsOutput {
-        records: placed.collect::<Result<_, Error>>()?,
-        failed_record_count: Some(0),
+        records: answered.collect::<Result<_, Error>>()?,
+        failed_record_count,
         encryption_type: encryption(&stream),
     })
 }
@@ -92,6 +109,33 @@ fn place(partition_key: &str, explicit: Option<&str>) -> Result<HashKey, Error> 
             "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was {explicit}"
         ))
     })
+}
+
+/// Counts a record against its shard's rate, where rates are limited.
+///
+/// Errors: ProvisionedThroughputExceededException.
+fn within_rate(
+    service: &Operations,
+    call: &Call,
+    stream: &DataStreamDefinition,
+    list: &ShardList,
+    hash: HashKey,
+    bytes: usize,
+) -> Result<(), Error> {
+    let Some(limits) = &service.kinesis_limits else { return Ok(()) };
+    let takes =
+        |shard: &&ShardInfo| shard.ending.is_none() && shard.hash_range.0 <= hash.0 && hash.0 <= shard.hash_range.1;
+    let Some(shard) = list.shards().iter().find(takes) else { return Ok(()) };
+    limits.put(call, Place { stream: stream.uid, name: &stream.name, shard: shard.uid, index: shard.index }, bytes)
+}
+
+/// A record of several that is refused alone.
+fn failed(refusal: &Error) -> api::PutRecordsResultEntry {
+    api::PutRecordsResultEntry {
+        error_code: Some(refusal.name().to_owned()),
+        error_message: refusal.message().map(str::to_owned),
+        ..Default::default()
+    }
 }
 
 fn size_bytes(partition_key: &str, data: &Bytes) -> usize {

@@ -9,6 +9,7 @@ use headwater_log::{Page, PageLimit, ReadError, ReadFrom, ShardInfo, ShardIterat
 use headwater_types::Millis;
 use headwater_types::limits::{KINESIS_ITERATOR_LIFE_MS, KINESIS_PAGE_BYTES_MAX, KINESIS_PAGE_RECORDS_MAX};
 
+use super::limits::Place;
 use super::{error, name, record, shards};
 use crate::dynamodb::error::refused;
 use crate::service::Operations;
@@ -36,6 +37,9 @@ pub(super) async fn iterator(
     let stream = stream.ok_or_else(gone)?;
     let list = service.log.shards(stream.uid).map_err(refused)?;
     let shard = list.by_index(index).ok_or_else(gone)?;
+    if let Some(limits) = &service.kinesis_limits {
+        limits.iterator(call, place(stream, shard))?;
+    }
     let wanted = Wanted {
         kind: input.shard_iterator_type,
         number: input.starting_sequence_number.as_deref(),
@@ -161,8 +165,14 @@ pub(super) async fn records(
     let list = log.shards(uid).map_err(refused)?;
     let missing = || errors::resource_not_found("The shard of this iterator is no longer there");
     let shard = list.by_uid(shard_uid).ok_or_else(missing)?;
+    if let Some(limits) = &service.kinesis_limits {
+        limits.read(call, place(stream, shard))?;
+    }
     let records = usize::try_from(input.limit.unwrap_or(i32::MAX)).unwrap_or_default().min(KINESIS_PAGE_RECORDS_MAX);
     let page = page(service, call, stream, shard, from, PageLimit { records, bytes: KINESIS_PAGE_BYTES_MAX })?;
+    if let Some(limits) = &service.kinesis_limits {
+        limits.gave(place(stream, shard), page.records.iter().map(|record| record.payload.len()).sum());
+    }
     let behind = behind(&page, log.clock().store());
     let children = if page.next.is_none() { Some(children(service, uid, shard)?) } else { None };
     Ok(api::GetRecordsOutput {
@@ -209,6 +219,10 @@ pub(super) fn children(
     let list: ShardList = service.log.shards(stream).map_err(refused)?;
     let of = |child: &&ShardInfo| child.parents.contains(&shard.uid);
     Ok(list.shards().iter().filter(of).map(shards::child).collect())
+}
+
+fn place<'a>(stream: &'a DataStreamDefinition, shard: &ShardInfo) -> Place<'a> {
+    Place { stream: stream.uid, name: &stream.name, shard: shard.uid, index: shard.index }
 }
 
 fn seal(service: &Operations, stream: &DataStreamDefinition, shard: &ShardInfo, from: ReadFrom) -> String {

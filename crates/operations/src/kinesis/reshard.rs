@@ -114,11 +114,16 @@ pub(super) async fn update_count(
     let named = name::stream(call, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
     call.authorize(&access::update_shard_count(call, &input))?;
     let target = usize::try_from(input.target_shard_count).unwrap_or_default();
-    let mut current = 0;
+    let (mut current, mut counted) = (0, false);
     reshape(service, call, &named, |stream, list| {
         current = list.shards().iter().filter(|shard| shard.ending.is_none()).count();
         scales(current, target)?;
         stream::within_limit(service, call, target.saturating_sub(current))?;
+        match &service.kinesis_limits {
+            Some(limits) if !counted => limits.scale(stream.uid, &stream.name)?,
+            _ => {}
+        }
+        counted = true;
         Ok(Change::Reshard { id: stream.id, shards: target })
     })
     .await?;

@@ -156,6 +156,9 @@ pub(super) async fn update_mode(
             stream::within_limit(service, call, stream::open_of(service, &found)?)?;
         }
     }
+    if let Some(limits) = &service.kinesis_limits {
+        limits.mode(name::find(service, call, &named)?.uid, &named)?;
+    }
     let now = service.log.clock().store();
     update(service, call, &named, |stream| {
         if stream.mode != wanted {

@@ -25,10 +25,15 @@ pub(super) fn render(shard: &ShardInfo) -> api::Shard {
         adjacent_parent_shard_id: parent(1),
         hash_key_range: hash_key_range(shard),
         sequence_number_range: api::SequenceNumberRange {
-            starting_sequence_number: sequence::render(shard.starting, shard.index, shard.created),
+            starting_sequence_number: sequence::render(before_first(shard), shard.index, shard.created),
             ending_sequence_number: shard.ending.map(|end| sequence::render_ending(end, shard.index, shard.created)),
         },
     }
+}
+
+/// The number with which a shard was opened: no record ever has it, so that reading after it leaves nothing out.
+fn before_first(shard: &ShardInfo) -> SequenceNumber {
+    SequenceNumber(shard.starting.0.saturating_sub(1))
 }
 
 /// A shard as readers of its parent are told of it.

@@ -231,6 +231,9 @@ pub(super) async fn describe(
     let named = name::stream(call, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
     call.authorize(&access::describe_stream(call, &input))?;
     let stream = name::find(service, call, &named)?;
+    if let Some(limits) = &service.kinesis_limits {
+        limits.describe(call, stream.uid, &stream.name)?;
+    }
     let after = match input.exclusive_start_shard_id.as_deref() {
         Some(given) => {
             let index = name::shard_index(given);
@@ -318,6 +321,16 @@ pub(super) async fn account_settings(
 ) -> Result<api::DescribeAccountSettingsOutput, Error> {
     call.authorize(&access::describe_account_settings(call, &input))?;
     Ok(api::DescribeAccountSettingsOutput { minimum_throughput_billing_commitment: None })
+}
+
+/// UpdateAccountSettings: a commitment to pay for throughput means nothing here (type and text are ours).
+pub(super) async fn update_account_settings(
+    _service: &Operations,
+    call: &Call,
+    input: api::UpdateAccountSettingsInput,
+) -> Result<api::UpdateAccountSettingsOutput, Error> {
+    call.authorize(&access::update_account_settings(call, &input))?;
+    Err(errors::invalid_argument("This server bills nothing, so it takes no commitment to a minimum throughput."))
 }
 
 fn hours(stream: &DataStreamDefinition) -> i32 {

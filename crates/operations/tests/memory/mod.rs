@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use headwater_api::{
     Api, Authorizer, Call, Caller, Document, Error, Principal, Reply, Transport, dynamodb, dynamodb_streams, json,
+    kinesis,
 };
 use headwater_cases::Target;
+use headwater_cases::runner::KINESIS;
 use headwater_delivery::Jobs;
 use headwater_log::Log;
 use headwater_operations::Operations;
@@ -70,7 +72,7 @@ impl InProcess {
 
     /// One call, from JSON to the answer that could encode itself.
     pub async fn call(&self, operation: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
-        let api = api_of(operation);
+        let (api, operation) = (api_of(operation), operation.trim_start_matches(KINESIS));
         let (api, operation) = Api::from_target(&format!("{}.{operation}", api.target_prefix())).expect("an operation");
         let call = Call::new(self.caller(api, operation), self.authorizer.clone());
         let document = Document::from_json(body)?;
@@ -79,7 +81,11 @@ impl InProcess {
                 let streams = self.operations.dynamodb_streams();
                 dynamodb_streams::dispatch(&*streams, &call, operation, document).await?
             }
-            Api::DynamoDb | Api::Kinesis | Api::Firehose => {
+            Api::Kinesis => {
+                let streams = self.operations.kinesis();
+                kinesis::dispatch(&*streams, &call, operation, document).await?
+            }
+            Api::DynamoDb | Api::Firehose => {
                 let dynamodb = self.operations.dynamodb();
                 dynamodb::dispatch(&*dynamodb, &call, operation, document).await?
             }
@@ -151,5 +157,8 @@ impl Target for InProcess {
 }
 
 fn api_of(operation: &str) -> Api {
+    if operation.starts_with(KINESIS) {
+        return Api::Kinesis;
+    }
     if dynamodb_streams::OPERATIONS.contains(&operation) { Api::DynamoDbStreams } else { Api::DynamoDb }
 }
