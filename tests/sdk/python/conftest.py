@@ -27,6 +27,11 @@ def streams(server):
     return server.client("dynamodbstreams")
 
 
+@pytest.fixture(scope="session")
+def kinesis(server):
+    return server.client("kinesis")
+
+
 @pytest.fixture
 def name():
     """A table name that no other test uses."""
