@@ -4,6 +4,7 @@ mod consumers;
 mod error;
 pub(crate) mod limits;
 mod name;
+pub(crate) mod pages;
 mod policy;
 mod put;
 mod read;
@@ -12,6 +13,8 @@ mod reshard;
 mod settings;
 mod shards;
 mod stream;
+mod subscribe;
+pub(crate) mod subscriptions;
 mod tags;
 
 use headwater_api::kinesis as api;
@@ -65,6 +68,7 @@ operations! {
     split_shard(SplitShardInput) -> SplitShardOutput = reshard::split;
     start_stream_encryption(StartStreamEncryptionInput) -> StartStreamEncryptionOutput = settings::start_encryption;
     stop_stream_encryption(StopStreamEncryptionInput) -> StopStreamEncryptionOutput = settings::stop_encryption;
+    subscribe_to_shard(SubscribeToShardInput) -> SubscribeToShardOutput = subscribe::subscribe;
     tag_resource(TagResourceInput) -> TagResourceOutput = tags::tag;
     untag_resource(UntagResourceInput) -> UntagResourceOutput = tags::untag;
     update_account_settings(UpdateAccountSettingsInput) -> UpdateAccountSettingsOutput = stream::update_account_settings;

@@ -21,6 +21,10 @@ pub struct Operations {
     pub(crate) limits: Option<Arc<Limits>>,
     /// The same for data streams.
     pub(crate) kinesis_limits: Option<Arc<kinesis::limits::Limits>>,
+    /// Who is subscribed to which shard.
+    pub(crate) subscriptions: Arc<kinesis::subscriptions::Subscriptions>,
+    /// Pages that many subscribers share.
+    pub(crate) pages: Arc<kinesis::pages::Pages>,
 }
 
 /// Firehose is not built yet: every operation answers UnknownOperationException.
@@ -31,7 +35,14 @@ impl Firehose for NotBuilt {}
 impl Operations {
     /// The operations over an open log, for callers that nobody verifies.
     pub fn new(log: Arc<Log>) -> Self {
-        Self { log, verifies_callers: false, limits: None, kinesis_limits: None }
+        Self {
+            log,
+            verifies_callers: false,
+            limits: None,
+            kinesis_limits: None,
+            subscriptions: Arc::default(),
+            pages: Arc::default(),
+        }
     }
 
     /// The same operations for callers whose signatures are verified, or not.

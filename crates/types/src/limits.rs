@@ -31,6 +31,8 @@ pub const KINESIS_PAGE_RECORDS_MAX: usize = 10_000;
 pub const KINESIS_PAGE_BYTES_MAX: usize = 10 * 1_024 * 1_024;
 /// Life of a Kinesis shard iterator. Unit: ms of store time. Source: "GetShardIterator", Kinesis API reference.
 pub const KINESIS_ITERATOR_LIFE_MS: i64 = 5 * 60 * 1_000;
+/// Life of a subscription to a shard. Unit: ms of store time. Source: "SubscribeToShard", Kinesis API reference.
+pub const KINESIS_SUBSCRIPTION_LIFE_MS: i64 = 5 * 60 * 1_000;
 /// Records of one PutRecords together, partition keys included. Unit: bytes. Source: "PutRecords", Kinesis API reference.
 pub const PUT_RECORDS_BYTES_MAX: usize = 10 * 1_024 * 1_024;
 /// How long a DynamoDB stream's records are kept. Unit: ms of store time. Source: "Change data capture for DynamoDB Streams".
