@@ -3,6 +3,7 @@
 //! The handle is for Rust in the same process; [`http`] serves it on the admin address under `/v1/`, to whoever knows the
 //! token; `headwater ctl` is the command over that. What makes no sense is refused with a reason, and nothing changes.
 
+mod data_streams;
 pub(crate) mod http;
 mod names;
 mod shards;
@@ -89,11 +90,12 @@ impl Control {
     pub fn streams(&self) -> Result<Vec<StreamView>, Refused> {
         let catalog = self.log.catalog()?;
         let mut streams: Vec<StreamView> = catalog.all_streams().map(|stream| StreamView::of(stream)).collect();
+        streams.extend(catalog.all_data_streams().map(|stream| StreamView::of_data(stream)));
         streams.sort_by(|a, b| a.arn.cmp(&b.arn));
         Ok(streams)
     }
 
-    /// The shards of a table's newest stream, or of the stream that is named.
+    /// The shards of a table's newest stream, or of the stream or data stream that is named.
     pub fn shards(&self, names: &Names) -> Result<Shards, Refused> {
         shards::list(&self.log, &self.target(names)?)
     }
@@ -123,18 +125,41 @@ impl Control {
         if at == start {
             return Err(Refused::invalid("a partition cannot be split at its first hash: nothing would lie below it"));
         }
+        if target.is_data_stream() {
+            data_streams::split(&self.log, target, partition.shard, at).await?;
+            return self.heat(names);
+        }
         if !self.log.split_partition(table, HashKey(at), partition.id).await? {
             return Err(Refused::conflict("the partition was split by something else at the same time"));
         }
         self.heat(names)
     }
 
+    /// Merges two open shards of a data stream: `names.shard`, and the one that begins where it ends.
+    ///
+    /// Shape:  the shards, or partitions, that there are afterwards.
+    /// Errors: no data stream or one that is not ACTIVE, no such shards, closed ones, no neighbours.
+    pub async fn merge(&self, names: &Names, with: Option<&str>) -> Result<Vec<HeatView>, Refused> {
+        let target = self.target(names)?;
+        if !target.is_data_stream() {
+            return Err(Refused::invalid("shards of a DynamoDB stream never merge"));
+        }
+        let (Some(shard), Some(with)) = (&names.shard, with) else {
+            return Err(Refused::invalid("name two neighbours: a shard, and the one that it is merged with"));
+        };
+        data_streams::merge(&self.log, target, shard, with).await?;
+        self.heat(names)
+    }
+
     /// Replaces an open shard by one child, or all open shards of the stream.
     ///
     /// Shape:  how many.
-    /// Errors: no such shard, a closed one, a table without a stream.
+    /// Errors: no such shard, a closed one, a table without a stream, a data stream.
     pub async fn roll_over(&self, names: &Names) -> Result<usize, Refused> {
         let target = self.target(names)?;
+        if target.is_data_stream() {
+            return Err(Refused::invalid("shards of a data stream never roll over"));
+        }
         let table = target.table()?;
         let partitions = self.log.partitions(table)?;
         let wanted = match &names.shard {
@@ -154,8 +179,9 @@ impl Control {
     ///
     /// Shape: how many shards lost something.
     pub async fn trim(&self, names: &Names, before: Before) -> Result<usize, Refused> {
-        let stream = self.target(names)?.stream()?;
-        let shard = names.shard.as_deref().map(|id| shards::by_id(&self.log, stream, id)).transpose()?;
+        let target = self.target(names)?;
+        let stream = target.stream()?;
+        let shard = names.shard.as_deref().map(|id| shards::by_id(&self.log, &target, id)).transpose()?;
         let below = match before {
             Before::All => SequenceNumber(u64::MAX),
             Before::Number(number) => number,
@@ -233,7 +259,8 @@ impl From<Error> for Refused {
     }
 }
 
-/// Reads where a trim ends: a sequence number as clients see it.
+/// Reads where a trim ends: a sequence number as clients see it, of either kind of stream.
 fn number(text: &str) -> Option<SequenceNumber> {
-    sequence::parse(text).ok()
+    let of_data = || sequence::kinesis::parse(text).ok().map(|seen| seen.number);
+    sequence::parse(text).ok().or_else(of_data)
 }

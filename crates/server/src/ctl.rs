@@ -51,9 +51,9 @@ enum Command {
     },
     /// List all streams
     Streams,
-    /// Show a table's shards as a tree, parents above their children
+    /// Show a stream's shards as a tree, parents above their children
     Shards {
-        /// A table's name, or a stream's ARN
+        /// The name of a table or of a data stream, or a stream's ARN
         table: String,
     },
     /// Show how hot a table's partitions are
@@ -63,7 +63,7 @@ enum Command {
     },
     /// Split an open shard in two; without --shard and --at the hottest, in the middle
     Split {
-        /// A table's name
+        /// The name of a table or of a data stream, or a stream's ARN
         table: String,
         /// Which shard
         #[arg(long, value_name = "ID")]
@@ -72,10 +72,16 @@ enum Command {
         #[arg(long, value_name = "HASH")]
         at: Option<String>,
     },
-    /// Refused: shards of a DynamoDB stream never merge
+    /// Merge two open shards of a data stream; those of a DynamoDB stream never merge
     Merge {
-        /// A table's name
+        /// A data stream's name or ARN
         table: String,
+        /// The first parent
+        #[arg(long, value_name = "ID")]
+        shard: Option<String>,
+        /// The second one, which begins where the first ends
+        #[arg(long, value_name = "ID")]
+        with: Option<String>,
     },
     /// Replace open shards by one child each; without --shard all of the table
     Rollover {
@@ -245,7 +251,9 @@ impl Ctl {
             Command::Split { table, shard, at } => {
                 Ask::Post("/v1/split", self.body(table, &[("shard", shard), ("at", at)]))
             }
-            Command::Merge { table } => Ask::Post("/v1/merge", self.body(table, &[])),
+            Command::Merge { table, shard, with } => {
+                Ask::Post("/v1/merge", self.body(table, &[("shard", shard), ("with", with)]))
+            }
             Command::Rollover { table, shard } => Ask::Post("/v1/rollover", self.body(table, &[("shard", shard)])),
             Command::Trim { table, shard, before } => {
                 Ask::Post("/v1/trim", self.body(table, &[("shard", shard), ("before", before)]))
@@ -274,10 +282,12 @@ impl Ctl {
                 streams.iter().map(|stream| format!("{}  {}\n", stream.arn, stream.state)).collect()
             }
             Command::Shards { .. } => tree::render(&serde_json::from_value::<Shards>(answer)?),
-            Command::Heat { .. } | Command::Split { .. } => partitions(&serde_json::from_value::<Vec<_>>(answer)?),
+            Command::Heat { .. } | Command::Split { .. } | Command::Merge { .. } => {
+                partitions(&serde_json::from_value::<Vec<_>>(answer)?)
+            }
             Command::Rollover { .. } => format!("rolled over: {}\n", answer["rolled_over"]),
             Command::Trim { .. } => format!("shards trimmed: {}\n", answer["trimmed_shards"]),
-            Command::Merge { .. } | Command::ExpireIterators | Command::EndFork { .. } => "done\n".to_owned(),
+            Command::ExpireIterators | Command::EndFork { .. } => "done\n".to_owned(),
             Command::Faults { change: None } => {
                 let faults: Vec<FaultState> = serde_json::from_value(answer)?;
                 faults.iter().map(fault).collect()

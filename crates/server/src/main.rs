@@ -88,7 +88,7 @@ fn announce(server: &RunningServer, config: &Config, start: Instant) {
     }
     println!("  dynamodb   http://{}", addresses.dynamodb);
     println!("  streams    http://{}", addresses.streams);
-    println!("  kinesis    http://{} (no operation of it is in this version)", addresses.kinesis);
+    println!("  kinesis    http://{} (encryption of streams is described, not done)", addresses.kinesis);
     println!("  firehose   http://{} (no operation of it is in this version)", addresses.firehose);
     if let Some(admin) = addresses.admin {
         println!("  admin      http://{admin}/metrics");

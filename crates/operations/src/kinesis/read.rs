@@ -6,8 +6,8 @@ use headwater_api::{Call, Error, Instant};
 use headwater_catalog::DataStreamDefinition;
 use headwater_log::sequence::kinesis as sequence;
 use headwater_log::{Page, PageLimit, ReadError, ReadFrom, ShardInfo, ShardIterator, ShardList, Start};
-use headwater_types::Millis;
 use headwater_types::limits::{KINESIS_ITERATOR_LIFE_MS, KINESIS_PAGE_BYTES_MAX, KINESIS_PAGE_RECORDS_MAX};
+use headwater_types::{Millis, ShardUid, StreamUid};
 
 use super::limits::Place;
 use super::{error, name, record, shards};
@@ -173,7 +173,7 @@ pub(super) async fn records(
     if let Some(limits) = &service.kinesis_limits {
         limits.gave(place(stream, shard), page.records.iter().map(|record| record.payload.len()).sum());
     }
-    let behind = behind(&page, log.clock().store());
+    let behind = if is_at_tip(service, uid, shard_uid, &page) { 0 } else { behind(&page, log.clock().store()) };
     let children = if page.next.is_none() { Some(children(service, uid, shard)?) } else { None };
     Ok(api::GetRecordsOutput {
         records: page.records.iter().map(|each| record::render(stream, shard, each)).collect::<Result<_, _>>()?,
@@ -200,6 +200,13 @@ pub(super) fn page(
     page.map_err(|cause| error::unreadable(call, &stream.name, shard.index, cause))
 }
 
+/// Whether a page that was ended by its limit holds the newest record all the same.
+fn is_at_tip(service: &Operations, stream: StreamUid, shard: ShardUid, page: &Page) -> bool {
+    let (Some(ReadFrom::After(_)), Some(last)) = (&page.next, page.records.last()) else { return false };
+    let newest = service.log.start(stream, shard, Start::Latest);
+    matches!(newest, Ok(ReadFrom::Tail(newest)) if newest <= last.number)
+}
+
 /// How far a reader is from the tip: the age of what it was given last, while there is more. Unit: ms of store time.
 pub(super) fn behind(page: &Page, now: Millis) -> i64 {
     match (&page.next, page.records.last()) {
@@ -213,7 +220,7 @@ pub(super) fn behind(page: &Page, now: Millis) -> i64 {
 /// The children of a closed shard, which were opened in the commit that closed it.
 pub(super) fn children(
     service: &Operations,
-    stream: headwater_types::StreamUid,
+    stream: StreamUid,
     shard: &ShardInfo,
 ) -> Result<Vec<api::ChildShard>, Error> {
     let list: ShardList = service.log.shards(stream).map_err(refused)?;

@@ -10,7 +10,7 @@
 //! | POST `/v1/split` | `{"table": T, "shard"?, "at"?}` | partitions |
 //! | POST `/v1/rollover` | `{"table": T, "shard"?}` | `{"rolled_over": n}` |
 //! | POST `/v1/trim` | `{"table": T, "shard"?, "before"?}` | `{"trimmed_shards": n}` |
-//! | POST `/v1/merge` | | refused: DynamoDB streams never merge |
+//! | POST `/v1/merge` | `{"table": T, "shard", "with"}` | partitions of the data stream; DynamoDB streams never merge |
 //! | POST `/v1/expire-iterators` | | `{}` |
 //! | GET `/v1/faults` | | all that stand |
 //! | POST `/v1/faults/add` | `{"kind": K, "api"?, "operation"?, "resource"?, "rate"?, "times"?, "seed"?, "latency_ms"?}` | it |
@@ -123,7 +123,10 @@ impl Api {
                 let before = members.text("before")?.as_deref().map_or(Ok(Before::All), before)?;
                 Ok(json!({"trimmed_shards": control.trim(&members.only_names()?, before).await?}))
             }
-            "/v1/merge" => Err(Refused::invalid("shards of a DynamoDB stream never merge")),
+            "/v1/merge" => {
+                let with = members.text("with")?;
+                shown(&control.merge(&members.only_names()?, with.as_deref()).await?)
+            }
             "/v1/expire-iterators" => {
                 members.all_taken()?;
                 control.expire_iterators().await.map(|()| json!({}))

@@ -1,6 +1,8 @@
 //! Which table, stream or shard is meant.
 
-use headwater_catalog::Snapshot as Catalog;
+use std::sync::Arc;
+
+use headwater_catalog::{DataStreamDefinition, Snapshot as Catalog, TableDefinition};
 use headwater_types::{Scope, StreamUid, TableId};
 
 use super::view::Refused;
@@ -8,7 +10,7 @@ use super::view::Refused;
 /// What a command is about, as its caller names it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Names {
-    /// A table's name, or the ARN of a stream, an old one too.
+    /// The name of a table or, where no table has it, of a data stream; or the ARN of a stream, an old one too.
     pub table: String,
     /// Id of a shard of it; not every command takes one.
     pub shard: Option<String>,
@@ -36,9 +38,19 @@ impl Names {
 pub(super) struct Target {
     table: Option<TableId>,
     stream: Option<StreamUid>,
+    is_data_stream: bool,
 }
 
 impl Target {
+    fn of_data_stream(stream: &DataStreamDefinition) -> Self {
+        Self { table: Some(stream.id), stream: Some(stream.uid), is_data_stream: true }
+    }
+
+    /// Whether it is a Kinesis data stream, whose partitions go by the table's identity too.
+    pub fn is_data_stream(self) -> bool {
+        self.is_data_stream
+    }
+
     pub fn table(self) -> Result<TableId, Refused> {
         self.table.ok_or_else(|| Refused::invalid("the stream is switched off, or its table is gone"))
     }
@@ -58,30 +70,48 @@ impl Target {
     }
 }
 
-/// Finds a table with its newest stream, or a stream with its table if it is switched on.
+/// Finds a table with its newest stream, a stream with its table if it is switched on, or a data stream.
 pub(super) fn find(catalog: &Catalog, names: &Names) -> Result<Target, Refused> {
     if names.table.is_empty() {
         return Err(Refused::invalid("name a table, or a stream by its ARN"));
     }
     if names.table.starts_with("arn:") {
-        let found = catalog.all_streams().find(|stream| stream.arn().to_string() == names.table);
-        let stream = found.ok_or_else(|| Refused::not_found(format!("no stream {}", names.table)))?;
-        let table = catalog.table_by_id(stream.table).filter(|table| table.stream == Some(stream.uid));
-        return Ok(Target { table: table.map(|table| table.id), stream: Some(stream.uid) });
+        return by_arn(catalog, &names.table);
     }
     let wanted = |scope: &Scope| {
         names.account.as_deref().is_none_or(|account| account == &*scope.account)
             && names.region.as_deref().is_none_or(|region| region == &*scope.region)
     };
-    let mut found: Vec<_> =
-        catalog.all_tables().filter(|table| table.name == names.table && wanted(&table.scope)).collect();
+    let tables = catalog.all_tables().filter(|table| table.name == names.table && wanted(&table.scope));
+    let table = |table: &Arc<TableDefinition>| Target {
+        table: Some(table.id),
+        stream: table.latest_stream,
+        is_data_stream: false,
+    };
+    let mut found: Vec<(&Scope, Target)> = tables.map(|each| (&each.scope, table(each))).collect();
+    if found.is_empty() {
+        let streams = catalog.all_data_streams();
+        let streams = streams.filter(|stream| stream.name == names.table && wanted(&stream.scope));
+        found.extend(streams.map(|stream| (&stream.scope, Target::of_data_stream(stream))));
+    }
     match (found.pop(), found.is_empty()) {
-        (Some(table), true) => Ok(Target { table: Some(table.id), stream: table.latest_stream }),
+        (Some((_, target)), true) => Ok(target),
         (Some(last), false) => {
-            let scopes = found.iter().chain([&last]).map(|table| table.scope.to_string()).collect::<Vec<_>>();
-            let reason = format!("several tables are named {}: say which account and Region", names.table);
+            let scopes = found.iter().chain([&last]).map(|(scope, _)| scope.to_string()).collect::<Vec<_>>();
+            let kind = if last.1.is_data_stream { "streams" } else { "tables" };
+            let reason = format!("several {kind} are named {}: say which account and Region", names.table);
             Err(Refused::invalid(format!("{reason} ({})", scopes.join(", "))))
         }
-        (None, _) => Err(Refused::not_found(format!("no table {}", names.table))),
+        (None, _) => Err(Refused::not_found(format!("no table {}, and no data stream", names.table))),
     }
+}
+
+fn by_arn(catalog: &Catalog, arn: &str) -> Result<Target, Refused> {
+    if let Some(stream) = catalog.all_data_streams().find(|stream| stream.arn() == arn) {
+        return Ok(Target::of_data_stream(stream));
+    }
+    let found = catalog.all_streams().find(|stream| stream.arn().to_string() == arn);
+    let stream = found.ok_or_else(|| Refused::not_found(format!("no stream {arn}")))?;
+    let table = catalog.table_by_id(stream.table).filter(|table| table.stream == Some(stream.uid));
+    Ok(Target { table: table.map(|table| table.id), stream: Some(stream.uid), is_data_stream: false })
 }

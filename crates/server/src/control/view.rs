@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use headwater_catalog::{StreamDefinition, StreamState};
+use headwater_catalog::{DataStreamDefinition, DataStreamState, StreamDefinition, StreamState};
 use headwater_log::{PartitionInfo, ShardInfo, sequence};
-use headwater_types::{ClockState, Millis};
+use headwater_types::{ClockState, Millis, SequenceNumber};
 use serde::{Deserialize, Serialize};
 
 /// Store time and system time.
@@ -27,9 +27,9 @@ pub struct ClockView {
 pub struct StreamView {
     /// Its name for clients.
     pub arn: String,
-    /// Its table's name; the table may be gone.
+    /// Its table's name; the table may be gone. Of a data stream: its own.
     pub table: String,
-    /// `ENABLED`, `DISABLED` or between.
+    /// `ENABLED`, `DISABLED` or between; of a data stream `ACTIVE`, `UPDATING`, `CREATING` or `DELETING`.
     pub state: String,
 }
 
@@ -45,7 +45,7 @@ pub struct Shards {
 /// A shard.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ShardView {
-    /// As DescribeStream shows it.
+    /// As clients know it.
     pub id: String,
     /// A parent that is gone keeps its id here.
     pub parents: Vec<String>,
@@ -148,9 +148,35 @@ impl StreamView {
         };
         Self { arn: stream.arn().to_string(), table: stream.table_name.clone(), state: state.to_owned() }
     }
+
+    pub(super) fn of_data(stream: &DataStreamDefinition) -> Self {
+        let state = match stream.state {
+            DataStreamState::Creating => "CREATING",
+            DataStreamState::Active => "ACTIVE",
+            DataStreamState::Updating => "UPDATING",
+            DataStreamState::Deleting => "DELETING",
+        };
+        Self { arn: stream.arn(), table: stream.name.clone(), state: state.to_owned() }
+    }
+}
+
+/// A data stream's shard as clients know it.
+pub(super) fn data_shard_id(index: u32) -> String {
+    format!("shardId-{index:012}")
 }
 
 impl ShardView {
+    pub(super) fn of_data(shard: &ShardInfo) -> Self {
+        let (index, created) = (shard.index, shard.created);
+        // As ListShards shows it: the number with which it was opened, which no record has.
+        let opened = SequenceNumber(shard.starting.0.saturating_sub(1));
+        let start = sequence::kinesis::render(opened, index, created);
+        let end = shard.ending.map(|ending| sequence::kinesis::render_ending(ending, index, created));
+        let parents = shard.parent_indexes.iter().map(|parent| data_shard_id(*parent)).collect();
+        let view = Self::of(shard);
+        Self { id: data_shard_id(index), parents, numbers: SequenceRange { start, end }, ..view }
+    }
+
     pub(super) fn of(shard: &ShardInfo) -> Self {
         Self {
             id: shard.id.clone(),
