@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use bytes::Bytes;
 use headwater_cases::http::{Answer, Authority, Connection};
+use headwater_cases::runner::KINESIS;
 use headwater_cases::signature::Signer;
 use serde_json::{Value, json};
 
@@ -77,7 +78,9 @@ impl Client {
             Ok(Ok(answer)) => answer,
         };
         let shown = || String::from_utf8_lossy(&answer.body).into_owned();
-        let Ok(value) = serde_json::from_slice::<Value>(&answer.body) else {
+        // Operations of Kinesis that have no output answer nothing at all.
+        let empty = operation.starts_with(KINESIS) && answer.status == 200 && answer.body.is_empty();
+        let Ok(value) = serde_json::from_slice::<Value>(if empty { b"{}" } else { &answer.body }) else {
             return Err(blame(format!("is answered {} and no JSON: {}", answer.status, shown())));
         };
         let code = value["__type"].as_str().and_then(|name| name.rsplit('#').next()).unwrap_or_default();
@@ -161,7 +164,23 @@ impl Client {
             self.settled(table).await?;
             self.ask("DeleteTable", &json!({ "TableName": table })).await?;
         }
-        Ok(())
+        self.delete_data_streams().await
+    }
+
+    /// Deletes every data stream: a changed request may have made one of thousands of shards.
+    async fn delete_data_streams(&mut self) -> Result<(), String> {
+        loop {
+            let page = self.must("kinesis:ListStreams", json!({})).await?;
+            for name in page["StreamNames"].as_array().into_iter().flatten() {
+                let request = json!({ "StreamName": name, "EnforceConsumerDeletion": true });
+                self.ask("kinesis:DeleteStream", &request).await?;
+            }
+            // Those that were deleted are DELETING for a moment, and listed still.
+            if page["HasMoreStreams"] != true {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Reads what the batch has left: the table, its indexes and the beginning of its stream's shards.

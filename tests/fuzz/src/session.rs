@@ -54,6 +54,8 @@ impl<'c> Session<'c> {
         let known = [("table", table.as_str()), ("arn", &arn), ("region", "us-east-1"), ("account", "000000000000")];
         self.names = known.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
         self.names.insert("host".to_owned(), json!("127.0.0.1"));
+        let stream = format!("arn:aws:kinesis:us-east-1:000000000000:stream/{table}");
+        self.names.insert("kinesis".to_owned(), json!(stream));
         if self.dice.percent(50) {
             self.client.ask("DeleteTable", &json!({ "TableName": table })).await?;
             self.client.settled(&table).await?;
