@@ -48,7 +48,10 @@ fn run_recorded(steps: u64, planted: Option<&str>) -> Recorded {
     let removed = named(&|event| matches!(event, Event::Unlink { path } if table(path)));
     let versions = named(&|event| matches!(event, Event::Rename { to, .. } if to.ends_with("index/current")));
     println!("the tree made {made} tables, removed {removed} by compaction, and named {versions} versions");
-    assert!(made as u64 >= workload::TABLES_MIN - 1 && versions >= 5 && (removed > 0 || planted.is_some()), "too little to cut at");
+    assert!(
+        made as u64 >= workload::TABLES_MIN - 1 && versions >= 5 && (removed > 0 || planted.is_some()),
+        "too little to cut at"
+    );
     let mut replay = Replay::default();
     events.iter().for_each(|event| replay.play(event));
     assert_complete(&replay.disk, &root);

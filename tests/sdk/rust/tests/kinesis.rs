@@ -1,5 +1,7 @@
 //! The unmodified AWS SDK for Rust: a data stream's life, its records, shards, consumers, settings and errors.
 
+#![allow(clippy::disallowed_methods, reason = "a client on the real clock")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
