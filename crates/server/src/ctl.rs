@@ -49,7 +49,7 @@ enum Command {
         #[command(subcommand)]
         change: Option<ClockChange>,
     },
-    /// List all streams
+    /// List all streams, tables' streams with their names for Kinesis
     Streams,
     /// Show a stream's shards as a tree, parents above their children
     Shards {
@@ -279,7 +279,7 @@ impl Ctl {
             Command::Clock { .. } => clock(&serde_json::from_value(answer)?),
             Command::Streams => {
                 let streams: Vec<StreamView> = serde_json::from_value(answer)?;
-                streams.iter().map(|stream| format!("{}  {}\n", stream.arn, stream.state)).collect()
+                streams.iter().map(stream).collect()
             }
             Command::Shards { .. } => tree::render(&serde_json::from_value::<Shards>(answer)?),
             Command::Heat { .. } | Command::Split { .. } | Command::Merge { .. } => {
@@ -315,6 +315,11 @@ impl Ctl {
         let members = self.query(table).into_iter().chain(more);
         Value::Object(members.map(|(name, value)| (name.to_owned(), Value::String(value))).collect())
     }
+}
+
+fn stream(view: &StreamView) -> String {
+    let kinesis = view.kinesis.as_ref().map_or_else(String::new, |name| format!("  {name}"));
+    format!("{}  {}{kinesis}\n", view.arn, view.state)
 }
 
 fn clock(view: &ClockView) -> String {
