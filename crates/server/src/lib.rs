@@ -46,6 +46,7 @@
 //! ```
 
 mod admin;
+pub mod certs;
 mod config;
 mod control;
 pub mod ctl;
@@ -53,7 +54,7 @@ mod fork;
 mod lifecycle;
 mod store;
 
-pub use config::{Admin, Audit, Config, ControlAccess, Durability, Options, Store};
+pub use config::{Admin, Audit, Config, ControlAccess, Durability, Options, Store, TlsFiles};
 pub use control::{Before, ClockView, Control, HeatView, Names, Refused, SequenceRange, ShardView, Shards, StreamView};
 pub use fork::{ForkInfo, Forks, SnapshotReport};
 pub use headwater_wire::{FaultApi, FaultKind, FaultRule, FaultState};
