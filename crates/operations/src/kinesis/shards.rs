@@ -65,7 +65,8 @@ enum Filter {
 
 impl Filter {
     fn wants(self, shard: &ShardInfo, horizon: Millis) -> bool {
-        let opened = shard.starting.at();
+        // A stream's first shards are there from its beginning, although their numbers are given later, at the commit.
+        let opened = if shard.parents.is_empty() { Millis(i64::MIN) } else { shard.starting.at() };
         let closed = shard.ending.map(SequenceNumber::at);
         match self {
             Self::All => true,
@@ -214,4 +215,41 @@ fn from_token(service: &Operations, input: &api::ListShardsInput, token: &str) -
     let filter = at.parse().ok().and_then(|at| Filter::decode(kind, at)).ok_or_else(invalid)?;
     let after = u32::try_from(position.shard.0).map_err(|_| invalid())?;
     Ok(Cursor { stream: (*stream).to_owned(), filter, after: Some(after) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shard(index: u32, parents: &[u32], opened: i64, closed: Option<i64>) -> ShardInfo {
+        ShardInfo {
+            uid: ShardUid(u64::from(index)),
+            id: String::new(),
+            index,
+            parents: parents.iter().map(|parent| ShardUid(u64::from(*parent))).collect(),
+            parent_ids: Vec::new(),
+            parent_indexes: parents.to_vec(),
+            hash_range: (0, u128::MAX),
+            starting: SequenceNumber::floor(Millis(opened)),
+            ending: closed.map(|closed| SequenceNumber::floor(Millis(closed))),
+            created: Millis(opened),
+            closed: closed.map(Millis),
+        }
+    }
+
+    #[test]
+    fn at_every_moment_one_generation_is_open() {
+        // The stream is made at 1,000; the commit takes two milliseconds.
+        let (created, horizon) = (1_000, Millis(1_000));
+        let all = [shard(0, &[], created + 2, Some(1_010)), shard(1, &[0], 1_010, Some(1_020)), shard(2, &[1], 1_020, None)];
+        let open = |at: i64| -> Vec<u32> {
+            all.iter().filter(|shard| Filter::OpenAt(Millis(at)).wants(shard, horizon)).map(|shard| shard.index).collect()
+        };
+        for (at, wanted) in [(i64::MIN, 0), (1_000, 0), (1_009, 0), (1_010, 1), (1_019, 1), (1_020, 2), (9_999, 2)] {
+            assert_eq!(open(at), [wanted], "at {at}");
+        }
+        let later = Millis(1_015);
+        let at_horizon = |shard: &&ShardInfo| Filter::OpenAt(Millis(i64::MIN)).wants(shard, later);
+        assert_eq!(all.iter().filter(at_horizon).map(|shard| shard.index).collect::<Vec<_>>(), [1]);
+    }
 }
