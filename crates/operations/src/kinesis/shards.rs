@@ -51,6 +51,15 @@ fn hash_key_range(shard: &ShardInfo) -> api::HashKeyRange {
     api::HashKeyRange { starting_hash_key: start.to_string(), ending_hash_key: end.to_string() }
 }
 
+/// When a shard took over from its parents; absent for one that has none, or whose parents are gone.
+///
+/// Order: exactly when they closed, so that at every moment the shards that are open cover the hash keys, each once: KCL
+/// refuses to start on a listing that does not. A stream's first shards count as open before its creation.
+fn opened(shard: &ShardInfo, list: &ShardList) -> Option<Millis> {
+    let closed = |index: &u32| list.by_index(*index).and_then(|parent| parent.closed);
+    shard.parent_indexes.iter().filter_map(closed).max()
+}
+
 /// Which shards are listed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Filter {
@@ -65,18 +74,15 @@ enum Filter {
 }
 
 impl Filter {
-    /// Shape: what was open at a moment covers every hash key once. So a shard is taken as open from its parents' end on,
-    ///        and one without listed parents from ever: nothing older is there to be read.
-    fn wants(self, list: &ShardList, shard: &ShardInfo, horizon: Millis) -> bool {
-        let closed = shard.ending.map(SequenceNumber::at);
+    fn wants(self, shard: &ShardInfo, list: &ShardList, horizon: Millis) -> bool {
         match self {
             Self::All => true,
-            Self::Open => closed.is_none(),
+            Self::Open => shard.closed.is_none(),
             Self::OpenAt(at) => {
-                let parents = shard.parents.iter().filter_map(|parent| list.by_uid(*parent)?.ending);
-                parents.map(SequenceNumber::at).all(|ended| ended <= at) && closed.is_none_or(|closed| closed > at)
+                let at = at.max(horizon);
+                opened(shard, list).is_none_or(|opened| opened <= at) && shard.closed.is_none_or(|closed| closed > at)
             }
-            Self::From(at) => closed.is_none_or(|closed| closed >= at.max(horizon)),
+            Self::From(at) => shard.closed.is_none_or(|closed| closed >= at.max(horizon)),
         }
     }
 
@@ -200,7 +206,7 @@ fn chosen<'a>(
     list.shards()
         .iter()
         .filter(move |shard| after.precedes(shard))
-        .filter(move |shard| filter.wants(list, shard, horizon))
+        .filter(move |shard| filter.wants(shard, list, horizon))
 }
 
 /// Errors: InvalidArgumentException. Source: "ShardFilter", Kinesis API reference (texts unverified).
@@ -254,4 +260,65 @@ fn from_token(service: &Operations, input: &api::ListShardsInput, token: &str) -
     let ["list", stream, kind, at, _] = parts.as_slice() else { return Err(invalid()) };
     let filter = at.parse().ok().and_then(|at| Filter::decode(kind, at)).ok_or_else(invalid)?;
     Ok(Cursor { stream: (*stream).to_owned(), filter, after: After::Uid(position.shard) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HALF: u128 = u128::MAX / 2;
+
+    /// A shard of which only the times are of interest; its numbers are a little later than they say.
+    fn shard(index: u32, parents: &[u32], range: (u128, u128), times: (i64, Option<i64>)) -> ShardInfo {
+        let (opened, closed) = times;
+        ShardInfo {
+            uid: ShardUid(u64::from(index)),
+            id: format!("{index}"),
+            index,
+            parents: parents.iter().map(|parent| ShardUid(u64::from(*parent))).collect(),
+            parent_ids: parents.iter().map(u32::to_string).collect(),
+            parent_indexes: parents.to_vec(),
+            hash_range: range,
+            starting: SequenceNumber::floor(Millis(opened + 2)),
+            ending: closed.map(|closed| SequenceNumber::floor(Millis(closed + 1))),
+            created: Millis(opened),
+            closed: closed.map(Millis),
+        }
+    }
+
+    /// KCL refuses to start on a listing that does not cover the hash keys.
+    #[test]
+    fn at_every_moment_the_open_shards_cover_the_hash_keys() {
+        let (low, high) = ((0, HALF), (HALF + 1, u128::MAX));
+        let lineage: ShardList = [
+            shard(0, &[], low, (5, Some(10))),
+            shard(1, &[], high, (5, Some(20))),
+            shard(2, &[0], (0, 99), (10, Some(30))),
+            shard(3, &[0], (100, HALF), (10, Some(20))),
+            shard(4, &[3, 1], (100, u128::MAX), (20, Some(30))),
+            shard(5, &[2, 4], (0, u128::MAX), (30, None)),
+        ]
+        .into_iter()
+        .collect();
+        let (mut moments, mut listed) = (0, 0);
+        // A horizon hides what closed before it, and what is gone from the list leaves its children's ids dangling.
+        for horizon in -5..40 {
+            let kept: ShardList =
+                lineage.shards().iter().filter(|s| s.closed.is_none_or(|at| at.0 > horizon)).cloned().collect();
+            for at in -10..40 {
+                let filter = Filter::OpenAt(Millis(at));
+                let mut ranges: Vec<_> =
+                    chosen(&kept, &After::Nothing, filter, Millis(horizon)).map(|shard| shard.hash_range).collect();
+                ranges.sort_unstable();
+                listed += ranges.len();
+                moments += 1;
+                let gap = ranges.windows(2).find(|pair| pair[0].1.checked_add(1) != Some(pair[1].0));
+                assert_eq!(gap, None, "at {at}, trimmed to {horizon}: {ranges:?}");
+                let (first, last) = (ranges.first().map(|range| range.0), ranges.last().map(|range| range.1));
+                assert_eq!((first, last), (Some(0), Some(u128::MAX)), "at {at}, trimmed to {horizon}");
+            }
+        }
+        println!("{moments} moments, {listed} shards listed");
+        assert!(moments > 1_000 && listed > moments);
+    }
 }
