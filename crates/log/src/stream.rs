@@ -14,6 +14,13 @@ use crate::shard::{ShardInfo, ShardName, ShardRow, shard_rows};
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ShardList(Vec<ShardInfo>);
 
+impl FromIterator<ShardInfo> for ShardList {
+    /// Order: by id, as they are given.
+    fn from_iter<I: IntoIterator<Item = ShardInfo>>(shards: I) -> Self {
+        Self(shards.into_iter().collect())
+    }
+}
+
 impl ShardList {
     /// All of them.
     pub fn shards(&self) -> &[ShardInfo] {
@@ -59,7 +66,7 @@ pub(crate) fn list(
 ) -> Result<ShardList, Error> {
     let rows = rows(snapshot, stream)?;
     let listed = rows.iter().filter(|row| !row.is_gone_at(now, retention_ms));
-    Ok(ShardList(listed.map(ShardRow::info).collect()))
+    Ok(listed.map(ShardRow::info).collect())
 }
 
 /// All stored rows of a stream's shards, by rising identity.

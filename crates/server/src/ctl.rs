@@ -346,12 +346,12 @@ fn snapshot(report: &SnapshotReport) -> String {
 
 fn addresses(of: &Addresses) -> String {
     let admin = of.admin.map_or(String::new(), |admin| format!("admin     http://{admin}\n"));
-    format!("dynamodb  http://{}\nstreams   http://{}\n{admin}", of.dynamodb, of.streams)
+    format!("dynamodb  {}\nstreams   {}\n{admin}", of.url(of.dynamodb), of.url(of.streams))
 }
 
 fn fork(of: &ForkInfo) -> String {
     let data = of.data_dir.as_ref().map_or_else(|| "in memory".to_owned(), |data| data.display().to_string());
-    format!("http://{}  {data}\n", of.addresses.dynamodb)
+    format!("{}  {data}\n", of.addresses.url(of.addresses.dynamodb))
 }
 
 fn fault(state: &FaultState) -> String {

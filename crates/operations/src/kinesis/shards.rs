@@ -50,6 +50,15 @@ fn hash_key_range(shard: &ShardInfo) -> api::HashKeyRange {
     api::HashKeyRange { starting_hash_key: start.to_string(), ending_hash_key: end.to_string() }
 }
 
+/// When a shard took over from its parents; absent for one that has none, or whose parents are gone.
+///
+/// Order: exactly when they closed, so that at every moment the shards that are open cover the hash keys, each once: KCL
+/// refuses to start on a listing that does not. A stream's first shards count as open before its creation.
+fn opened(shard: &ShardInfo, list: &ShardList) -> Option<Millis> {
+    let closed = |index: &u32| list.by_index(*index).and_then(|parent| parent.closed);
+    shard.parent_indexes.iter().filter_map(closed).max()
+}
+
 /// Which shards are listed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Filter {
@@ -64,18 +73,15 @@ enum Filter {
 }
 
 impl Filter {
-    fn wants(self, shard: &ShardInfo, horizon: Millis) -> bool {
-        // A stream's first shards are there from its beginning, although their numbers are given later, at the commit.
-        let opened = if shard.parents.is_empty() { Millis(i64::MIN) } else { shard.starting.at() };
-        let closed = shard.ending.map(SequenceNumber::at);
+    fn wants(self, shard: &ShardInfo, list: &ShardList, horizon: Millis) -> bool {
         match self {
             Self::All => true,
-            Self::Open => closed.is_none(),
+            Self::Open => shard.closed.is_none(),
             Self::OpenAt(at) => {
                 let at = at.max(horizon);
-                opened <= at && closed.is_none_or(|closed| closed > at)
+                opened(shard, list).is_none_or(|opened| opened <= at) && shard.closed.is_none_or(|closed| closed > at)
             }
-            Self::From(at) => closed.is_none_or(|closed| closed >= at.max(horizon)),
+            Self::From(at) => shard.closed.is_none_or(|closed| closed >= at.max(horizon)),
         }
     }
 
@@ -152,7 +158,7 @@ pub(super) async fn list(
 
 fn chosen(list: &ShardList, after: Option<u32>, filter: Filter, horizon: Millis) -> impl Iterator<Item = &ShardInfo> {
     let follows = move |shard: &&ShardInfo| after.is_none_or(|after| shard.index > after);
-    list.shards().iter().filter(follows).filter(move |shard| filter.wants(shard, horizon))
+    list.shards().iter().filter(follows).filter(move |shard| filter.wants(shard, list, horizon))
 }
 
 /// Errors: InvalidArgumentException. Source: "ShardFilter", Kinesis API reference (texts unverified).
@@ -221,35 +227,59 @@ fn from_token(service: &Operations, input: &api::ListShardsInput, token: &str) -
 mod tests {
     use super::*;
 
-    fn shard(index: u32, parents: &[u32], opened: i64, closed: Option<i64>) -> ShardInfo {
+    const HALF: u128 = u128::MAX / 2;
+
+    /// A shard of which only the times are of interest; its numbers are a little later than they say.
+    fn shard(index: u32, parents: &[u32], range: (u128, u128), times: (i64, Option<i64>)) -> ShardInfo {
+        let (opened, closed) = times;
         ShardInfo {
             uid: ShardUid(u64::from(index)),
-            id: String::new(),
+            id: format!("{index}"),
             index,
             parents: parents.iter().map(|parent| ShardUid(u64::from(*parent))).collect(),
-            parent_ids: Vec::new(),
+            parent_ids: parents.iter().map(u32::to_string).collect(),
             parent_indexes: parents.to_vec(),
-            hash_range: (0, u128::MAX),
-            starting: SequenceNumber::floor(Millis(opened)),
-            ending: closed.map(|closed| SequenceNumber::floor(Millis(closed))),
+            hash_range: range,
+            starting: SequenceNumber::floor(Millis(opened + 2)),
+            ending: closed.map(|closed| SequenceNumber::floor(Millis(closed + 1))),
             created: Millis(opened),
             closed: closed.map(Millis),
         }
     }
 
+    /// KCL refuses to start on a listing that does not cover the hash keys.
     #[test]
-    fn at_every_moment_one_generation_is_open() {
-        // The stream is made at 1,000; the commit takes two milliseconds.
-        let (created, horizon) = (1_000, Millis(1_000));
-        let all = [shard(0, &[], created + 2, Some(1_010)), shard(1, &[0], 1_010, Some(1_020)), shard(2, &[1], 1_020, None)];
-        let open = |at: i64| -> Vec<u32> {
-            all.iter().filter(|shard| Filter::OpenAt(Millis(at)).wants(shard, horizon)).map(|shard| shard.index).collect()
-        };
-        for (at, wanted) in [(i64::MIN, 0), (1_000, 0), (1_009, 0), (1_010, 1), (1_019, 1), (1_020, 2), (9_999, 2)] {
-            assert_eq!(open(at), [wanted], "at {at}");
+    fn at_every_moment_the_open_shards_cover_the_hash_keys() {
+        let (low, high) = ((0, HALF), (HALF + 1, u128::MAX));
+        let lineage: ShardList = [
+            shard(0, &[], low, (5, Some(10))),
+            shard(1, &[], high, (5, Some(20))),
+            shard(2, &[0], (0, 99), (10, Some(30))),
+            shard(3, &[0], (100, HALF), (10, Some(20))),
+            shard(4, &[3, 1], (100, u128::MAX), (20, Some(30))),
+            shard(5, &[2, 4], (0, u128::MAX), (30, None)),
+        ]
+        .into_iter()
+        .collect();
+        let (mut moments, mut listed) = (0, 0);
+        // A horizon hides what closed before it, and what is gone from the list leaves its children's ids dangling.
+        for horizon in -5..40 {
+            let kept: ShardList =
+                lineage.shards().iter().filter(|s| s.closed.is_none_or(|at| at.0 > horizon)).cloned().collect();
+            for at in -10..40 {
+                let filter = Filter::OpenAt(Millis(at));
+                let mut ranges: Vec<_> =
+                    chosen(&kept, None, filter, Millis(horizon)).map(|shard| shard.hash_range).collect();
+                ranges.sort_unstable();
+                listed += ranges.len();
+                moments += 1;
+                let gap = ranges.windows(2).find(|pair| pair[0].1.checked_add(1) != Some(pair[1].0));
+                assert_eq!(gap, None, "at {at}, trimmed to {horizon}: {ranges:?}");
+                let (first, last) = (ranges.first().map(|range| range.0), ranges.last().map(|range| range.1));
+                assert_eq!((first, last), (Some(0), Some(u128::MAX)), "at {at}, trimmed to {horizon}");
+            }
         }
-        let later = Millis(1_015);
-        let at_horizon = |shard: &&ShardInfo| Filter::OpenAt(Millis(i64::MIN)).wants(shard, later);
-        assert_eq!(all.iter().filter(at_horizon).map(|shard| shard.index).collect::<Vec<_>>(), [1]);
+        println!("{moments} moments, {listed} shards listed");
+        assert!(moments > 1_000 && listed > moments);
     }
 }
