@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
 use crate::control::http::Api;
+use crate::descriptors::Limit;
 use crate::store::OpenStore;
 
 /// What the pages show.
@@ -135,6 +136,19 @@ fn metrics(state: &State) -> String {
         ("headwater_file_written_bytes_total", "counter", "Bytes written to files.", files.bytes_written),
     ] {
         text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
+    }
+    if let Some(limit) = Limit::of_process() {
+        let raised = u8::from(limit.soft == limit.hard);
+        text.push_str(&format!(
+            "# HELP headwater_descriptor_limit_raised Whether the limit of file descriptors is the hard one.\n\
+             # TYPE headwater_descriptor_limit_raised gauge\nheadwater_descriptor_limit_raised {raised}\n\
+             # TYPE process_max_fds gauge\nprocess_max_fds {}\n",
+            limit.soft
+        ));
+    }
+    // Linux only: elsewhere nothing is shown rather than something else.
+    if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
+        text.push_str(&format!("# TYPE process_open_fds gauge\nprocess_open_fds {}\n", open.count()));
     }
     text.push_str(
         "# HELP headwater_job_items Items seen so far by the jobs of the moment.\n# TYPE headwater_job_items gauge\n",

@@ -50,6 +50,7 @@ pub mod certs;
 mod config;
 mod control;
 pub mod ctl;
+pub mod descriptors;
 mod fork;
 mod lifecycle;
 mod store;

@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use crate::admin;
 use crate::config::{Admin, Audit, Config, ControlAccess};
 use crate::control::{self, Control, Refused};
+use crate::descriptors::Limit;
 use crate::fork::{Forks, SnapshotReport};
 use crate::store::{self, FileUse, OpenStore};
 
@@ -124,6 +125,14 @@ pub(crate) async fn start_on(config: Config, store: embedded::Settings) -> Resul
     parts.credentials = credentials;
     // An eighth of the memory may be bodies on their way.
     parts.settings.bodies_bytes_max = usize::try_from(config.memory_bytes / 8).unwrap_or(usize::MAX).max(64 << 20);
+    if let Some(limit) = Limit::of_process() {
+        let wanted = parts.settings.connections_max;
+        parts.settings.connections_max = limit.connections(wanted);
+        if parts.settings.connections_max < wanted {
+            let (most, soft) = (parts.settings.connections_max, limit.soft);
+            tracing::warn!("at most {most} connections at once, not {wanted}: the process may open {soft} files");
+        }
+    }
     parts.audit = headwater_wire::Audit::start(&sink(&config.audit), &runtime, &clock, &parts.metrics)
         .context("opening the audit log")?;
     let (audit, metrics, faults) = (parts.audit.clone(), parts.metrics.clone(), parts.faults.clone());
