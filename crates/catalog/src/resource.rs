@@ -6,6 +6,7 @@ use headwater_types::arn::{StreamArn, TableArn};
 use headwater_types::{Millis, Scope, StreamUid, TableId};
 use serde::{Deserialize, Serialize};
 
+use crate::data_stream::{self, ConsumerDefinition, ConsumerState};
 use crate::destination::KinesisDestination;
 use crate::index::{IndexDefinition, IndexKind, TimeToLive};
 use crate::state::{StreamState, TableState};
@@ -266,6 +267,12 @@ pub struct StreamDefinition {
     /// Store time of switching off.
     #[serde(with = "maybe_millis", default)]
     pub closed: Option<Millis>,
+    /// Consumers that are registered by Kinesis's operations, in the order they were registered.
+    #[serde(default)]
+    pub consumers: Vec<ConsumerDefinition>,
+    /// Tags that it was given by Kinesis's operations.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
 }
 
 impl StreamDefinition {
@@ -273,6 +280,21 @@ impl StreamDefinition {
     pub fn arn(&self) -> StreamArn {
         let table = TableArn { scope: self.scope.clone(), table: self.table_name.clone() };
         StreamArn { table, label: self.label.clone() }
+    }
+
+    /// Its name for Kinesis's operations.
+    pub fn kinesis_name(&self) -> String {
+        self.arn().kinesis_name()
+    }
+
+    /// Whether it or a consumer is in a short state.
+    pub fn is_unfinished(&self) -> bool {
+        self.state.end() != self.state || self.consumers.iter().any(|consumer| consumer.state != ConsumerState::Active)
+    }
+
+    /// Ends its consumers' short states.
+    pub fn finish_consumers(&mut self) {
+        data_stream::finish(&mut self.consumers);
     }
 }
 

@@ -4,12 +4,12 @@ mod data_stream;
 mod destination;
 mod index;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use headwater_catalog::resource::stream_label;
 use headwater_catalog::{
-    BillingMode, DataStreamDefinition, DestinationState, IndexState, Snapshot as Catalog, StreamDefinition,
-    StreamState, StreamView, TableDefinition, TableState, writer,
+    BillingMode, ConsumerDefinition, DataStreamDefinition, DestinationState, IndexState, Snapshot as Catalog,
+    StreamDefinition, StreamState, StreamView, TableDefinition, TableState, writer,
 };
 use headwater_storage::keyspace::{CATALOG_HEAD, lineage_head, partition_head, table_head};
 use headwater_storage::{Plan, Snapshot};
@@ -153,6 +153,15 @@ pub enum Change {
         /// How many.
         shards: usize,
     },
+    /// Replaces what Kinesis's operations record of a table's stream, at once.
+    RecordStream {
+        /// Which.
+        stream: StreamUid,
+        /// Registered consumers.
+        consumers: Vec<ConsumerDefinition>,
+        /// Tags.
+        tags: BTreeMap<String, String>,
+    },
     /// Forgets a stream whose retention is over; done by the log itself.
     Forget {
         /// Which.
@@ -179,12 +188,9 @@ pub(crate) fn plan(
     work.finish()
 }
 
-/// Tables and data streams in a short state, or whose shards are being changed.
-pub(crate) fn unfinished(catalog: &Catalog) -> Vec<TableId> {
-    let stream_waits = |table: &TableDefinition| {
-        let streams = catalog.streams(&table.scope, Some(&table.name), None);
-        streams.filter(|stream| stream.table == table.id).any(|stream| stream.state.end() != stream.state)
-    };
+/// Tables and data streams in a short state, or whose shards are being changed; a table that is gone as long as a stream of
+/// it is in one.
+pub(crate) fn unfinished(catalog: &Catalog) -> BTreeSet<TableId> {
     let index_waits = |table: &TableDefinition| table.indexes.iter().any(|index| index.state.end() != index.state);
     let destination_waits = |table: &TableDefinition| {
         let is_short = |state| matches!(state, DestinationState::Enabling | DestinationState::Updating);
@@ -193,14 +199,12 @@ pub(crate) fn unfinished(catalog: &Catalog) -> Vec<TableId> {
     // The end of its destination is what a table being deleted waits for.
     let is_drained = |table: &TableDefinition| table.state != TableState::Deleting || table.destination().is_none();
     let waits = |table: &TableDefinition| {
-        table.state != TableState::Active && is_drained(table)
-            || stream_waits(table)
-            || index_waits(table)
-            || destination_waits(table)
+        table.state != TableState::Active && is_drained(table) || index_waits(table) || destination_waits(table)
     };
-    let tables = catalog.all_tables().filter(|table| waits(table));
-    let streams = catalog.all_data_streams().filter(|stream| stream.is_unfinished());
-    tables.map(|table| table.id).chain(streams.map(|stream| stream.id)).collect()
+    let tables = catalog.all_tables().filter(|table| waits(table)).map(|table| table.id);
+    let streams = catalog.all_streams().filter(|stream| stream.is_unfinished()).map(|stream| stream.table);
+    let data_streams = catalog.all_data_streams().filter(|stream| stream.is_unfinished()).map(|stream| stream.id);
+    tables.chain(streams).chain(data_streams).collect()
 }
 
 /// Definitions being changed; `None` stands for one that goes.
@@ -236,6 +240,7 @@ impl Work<'_> {
             Change::SplitShard { id, shard, at } => self.split_shard(*id, *shard, *at),
             Change::MergeShards { id, first, second } => self.merge_shards(*id, *first, *second),
             Change::Reshard { id, shards } => self.reshard(*id, *shards),
+            Change::RecordStream { stream, consumers, tags } => self.record_stream(*stream, consumers, tags),
             Change::Forget { stream } => self.forget(*stream),
         }
     }
@@ -313,6 +318,8 @@ impl Work<'_> {
             state: if slow { StreamState::Enabling } else { StreamState::Enabled },
             created: now,
             closed: None,
+            consumers: Vec::new(),
+            tags: BTreeMap::new(),
         };
         stream.label = stream_label(stream.created);
         // Labels name streams: two of one table name within a millisecond must differ.
@@ -386,6 +393,10 @@ impl Work<'_> {
         for uid in streams {
             let stream = self.stream(uid)?;
             stream.state = stream.state.end();
+            stream.finish_consumers();
+        }
+        if self.catalog.table_by_id(id).is_none() {
+            return Ok(());
         }
         self.settle_destination(id)?;
         let table = self.table(id)?;
@@ -400,6 +411,21 @@ impl Work<'_> {
                 Ok(())
             }
         }
+    }
+
+    fn record_stream(
+        &mut self,
+        uid: StreamUid,
+        consumers: &[ConsumerDefinition],
+        tags: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        let slow = self.is_slow();
+        let stream = self.stream(uid)?;
+        (stream.consumers, stream.tags) = (consumers.to_vec(), tags.clone());
+        if !slow {
+            stream.finish_consumers();
+        }
+        Ok(())
     }
 
     fn forget(&mut self, uid: StreamUid) -> Result<(), Error> {

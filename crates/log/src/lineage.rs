@@ -180,13 +180,14 @@ impl<'a> Lineage<'a> {
         for (_, parent) in children_of.iter().filter(|(_, parent)| *parent != head) {
             self.draft.above(head, *parent);
         }
-        let (suffix, above) = match self.counted.get_mut(&stream) {
+        let suffix = match self.counted.get_mut(&stream) {
             Some(next) => {
                 *next += 1;
-                (*next - 1, children_of.iter().map(|(parent, _)| second_after(parent.created)).max())
+                *next - 1
             }
-            None => (self.runtime.random() as u32, None),
+            None => self.runtime.random() as u32,
         };
+        let above = children_of.iter().map(|(parent, _)| second_after(parent.created)).max();
         let name = ShardName { uid: self.ids.shard(), created: self.created(stream, above)?, suffix };
         let row = ShardRow {
             name,
@@ -414,7 +415,8 @@ impl<'a> Lineage<'a> {
     }
 }
 
-/// A data stream's numbers lead with the second of their shard's creation: a child's must be a later one than its parents'.
+/// Numbers as Kinesis shows them, also those of tables' streams, lead with the second of their shard's creation: a child's
+/// must be a later one than its parents'.
 fn second_after(parent: Millis) -> Millis {
     Millis((parent.0.div_euclid(1_000) + 1) * 1_000)
 }

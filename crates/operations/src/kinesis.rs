@@ -15,6 +15,7 @@ mod shards;
 mod stream;
 mod subscribe;
 pub(crate) mod subscriptions;
+mod table_stream;
 mod tags;
 
 use headwater_api::kinesis as api;

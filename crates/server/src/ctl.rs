@@ -49,7 +49,7 @@ enum Command {
         #[command(subcommand)]
         change: Option<ClockChange>,
     },
-    /// List all streams
+    /// List all streams, tables' streams with their names for Kinesis
     Streams,
     /// Show a stream's shards as a tree, parents above their children
     Shards {
@@ -298,7 +298,7 @@ impl Ctl {
             Command::Clock { .. } => clock(&serde_json::from_value(answer)?),
             Command::Streams => {
                 let streams: Vec<StreamView> = serde_json::from_value(answer)?;
-                streams.iter().map(|stream| format!("{}  {}\n", stream.arn, stream.state)).collect()
+                streams.iter().map(stream).collect()
             }
             Command::Shards { .. } => tree::render(&serde_json::from_value::<Shards>(answer)?),
             Command::Heat { .. } | Command::Split { .. } | Command::Merge { .. } => {
@@ -340,6 +340,11 @@ impl Ctl {
     }
 }
 
+fn stream(view: &StreamView) -> String {
+    let kinesis = view.kinesis.as_ref().map_or_else(String::new, |name| format!("  {name}"));
+    format!("{}  {}{kinesis}\n", view.arn, view.state)
+}
+
 fn clock(view: &ClockView) -> String {
     let ahead = std::time::Duration::from_millis(u64::try_from(view.offset_ms).unwrap_or_default());
     let state = if view.frozen { "frozen" } else { "running" };
@@ -369,12 +374,12 @@ fn snapshot(report: &SnapshotReport) -> String {
 
 fn addresses(of: &Addresses) -> String {
     let admin = of.admin.map_or(String::new(), |admin| format!("admin     http://{admin}\n"));
-    format!("dynamodb  http://{}\nstreams   http://{}\n{admin}", of.dynamodb, of.streams)
+    format!("dynamodb  {}\nstreams   {}\n{admin}", of.url(of.dynamodb), of.url(of.streams))
 }
 
 fn fork(of: &ForkInfo) -> String {
     let data = of.data_dir.as_ref().map_or_else(|| "in memory".to_owned(), |data| data.display().to_string());
-    format!("http://{}  {data}\n", of.addresses.dynamodb)
+    format!("{}  {data}\n", of.addresses.url(of.addresses.dynamodb))
 }
 
 fn replication(of: &ReplicationView) -> String {

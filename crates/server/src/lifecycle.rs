@@ -19,7 +19,7 @@ use headwater_operations::Operations;
 use headwater_storage::embedded;
 use headwater_types::runtime::tokio_runtime;
 use headwater_types::{BoxFuture, Clock, Millis, Runtime};
-use headwater_wire::{Accounts, ApiSet, Credentials, Faults, Parts, Server, ServiceEvent, Services, Sink};
+use headwater_wire::{Accounts, ApiSet, Credentials, Faults, Parts, Server, ServiceEvent, Services, Sink, Tls};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -46,6 +46,16 @@ pub struct Addresses {
     pub firehose: SocketAddr,
     /// Health, readiness and metrics.
     pub admin: Option<SocketAddr>,
+    /// Whether the APIs are served in TLS; the admin address never is.
+    #[serde(default)]
+    pub tls: bool,
+}
+
+impl Addresses {
+    /// The URL of an API's address.
+    pub fn url(&self, of: SocketAddr) -> String {
+        format!("{}://{of}", if self.tls { "https" } else { "http" })
+    }
 }
 
 /// A server that runs until it is stopped; dropping it ends it as a crash would, which loses nothing acknowledged.
@@ -69,7 +79,7 @@ pub struct RunningServer {
 /// Starts a server on the current tokio runtime.
 ///
 /// Errors: the store cannot be opened (another process has it, another format, corrupt), an address is taken, the
-///         credentials cannot be read.
+///         credentials, or the certificate or its key, cannot be read or used.
 pub async fn start_in_process(config: Config) -> Result<RunningServer> {
     let settings = store::settings(&config);
     if let Some(snapshot) = &config.restore_from {
@@ -83,6 +93,7 @@ pub(crate) async fn start_on(config: Config, store: embedded::Settings) -> Resul
     let runtime = tokio_runtime::on(tokio::runtime::Handle::current());
     let clock = Clock::new(runtime.clone(), Millis(0));
     let credentials = credentials(&config)?;
+    let tls = tls(&config)?;
     let store = store::open(store, &runtime, &clock).await?;
     let settings = headwater_log::Settings {
         short_states: SHORT_STATES,
@@ -121,7 +132,7 @@ pub(crate) async fn start_on(config: Config, store: embedded::Settings) -> Resul
 
     let (stop, stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
-    let (mut addresses, listeners) = listen(&config, &server, &runtime, &stopped).await?;
+    let (mut addresses, listeners) = listen(&config, &server, tls.as_ref(), &runtime, &stopped).await?;
     let ready = Arc::new(AtomicBool::new(true));
     let handle = Control::new(log.clone(), forks.clone(), faults.clone(), jobs.clone());
     let state = admin::State {
@@ -259,6 +270,12 @@ fn audited(audit: headwater_wire::Audit) -> Events {
     })
 }
 
+/// Errors: a file that is missing, cannot be read or holds something else, a key of another certificate; it is named.
+fn tls(config: &Config) -> Result<Option<Tls>> {
+    let Some(files) = &config.tls else { return Ok(None) };
+    Tls::from_files(&files.certificate, &files.key).context("--tls-certificate, --tls-key").map(Some)
+}
+
 fn sink(audit: &Audit) -> Sink {
     match audit {
         Audit::Off => Sink::Off,
@@ -275,13 +292,20 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
 async fn listen(
     config: &Config,
     server: &Server,
+    tls: Option<&Tls>,
     runtime: &Runtime,
     stopped: &watch::Receiver<bool>,
 ) -> Result<(Addresses, Vec<BoxFuture<'static, ()>>)> {
     let main = bind(config.listen).await?;
     let address = main.local_addr()?;
-    let mut addresses =
-        Addresses { dynamodb: address, streams: address, kinesis: address, firehose: address, admin: None };
+    let mut addresses = Addresses {
+        dynamodb: address,
+        streams: address,
+        kinesis: address,
+        firehose: address,
+        admin: None,
+        tls: tls.is_some(),
+    };
     let mut bound = vec![(main, ApiSet::ALL)];
     for (own, api, place) in [
         (config.listen_streams, Api::DynamoDbStreams, &mut addresses.streams),
@@ -295,8 +319,13 @@ async fn listen(
         }
     }
     let serve = |(listener, apis): (TcpListener, ApiSet)| {
-        let (server, stopped) = (server.clone(), stopped.clone());
-        done(runtime.spawn(async move { server.serve(listener, apis, ended(stopped)).await }))
+        let (server, tls, stopped) = (server.clone(), tls.cloned(), stopped.clone());
+        done(runtime.spawn(async move {
+            match tls {
+                None => server.serve(listener, apis, ended(stopped)).await,
+                Some(tls) => server.serve_tls(listener, tls, apis, ended(stopped)).await,
+            }
+        }))
     };
     Ok((addresses, bound.into_iter().map(serve).collect()))
 }

@@ -150,7 +150,10 @@ impl Committer {
 /// The table that a change is about, when it exists already.
 fn changed_table(change: &Change) -> Option<TableId> {
     match change {
-        Change::Create { .. } | Change::Forget { .. } | Change::CreateDataStream { .. } => None,
+        Change::Create { .. }
+        | Change::Forget { .. }
+        | Change::CreateDataStream { .. }
+        | Change::RecordStream { .. } => None,
         Change::UpdateDataStream { stream } | Change::RecordDataStream { stream } => Some(stream.id),
         Change::Update { table } | Change::Record { table } => Some(table.id),
         Change::EnableStream { table, .. }
