@@ -18,7 +18,7 @@ use crate::views::{Owner, TableView};
 /// Longest pause before a taken back append is tried again. Unit: µs of system time.
 const PAUSE_MICROS: u64 = 2_000;
 /// What a record takes in a group beside its payload. Unit: bytes.
-const RECORD_BYTES: usize = 128;
+pub(crate) const RECORD_BYTES: usize = 128;
 
 /// A record to be appended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,6 +61,7 @@ impl Log {
             shared.queue.push(Entry::Plan(Planned {
                 tables: vec![PlannedTable { table: stream, view: view.view, version }],
                 touches: records.iter().map(|record| touch(stream, record)).collect(),
+                own: Vec::new(),
                 size_bytes,
                 completion: completion.clone(),
                 _place: place,
@@ -90,7 +91,7 @@ fn serving(view: &TableView) -> Option<&DataStreamDefinition> {
     }
 }
 
-fn touch(stream: TableId, record: &Append) -> PlannedTouch {
+pub(crate) fn touch(stream: TableId, record: &Append) -> PlannedTouch {
     let effect = Effect { record: Some(record.payload.clone()), ..Effect::default() };
     PlannedTouch { table: Some(stream), version: 0, hash: record.hash, key: Bytes::new(), effect }
 }

@@ -168,6 +168,7 @@ mod apart {
                 self.queue.push(Entry::Plan(Planned {
                     tables: of_part.planned_tables(),
                     touches: planned,
+                    own: Vec::new(),
                     size_bytes: 0,
                     completion: completion.clone(),
                     _place: place.split(1).expect("a place counts more than a plan has keys"),

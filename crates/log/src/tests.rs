@@ -12,6 +12,7 @@ mod locking;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod postgres;
+mod replicated;
 mod retention;
 mod shards;
 mod threads;
