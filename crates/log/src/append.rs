@@ -46,6 +46,18 @@ impl Log {
     ///         engine's.
     /// Order:  the answer comes after the records are durable and published.
     pub async fn append(&self, stream: TableId, records: Vec<Append>) -> Result<Vec<Appended>, Error> {
+        #[cfg(feature = "planted-bugs")]
+        {
+            self.append_badly(stream, records).await
+        }
+        #[cfg(not(feature = "planted-bugs"))]
+        {
+            self.append_together(stream, records).await
+        }
+    }
+
+    /// As one plan.
+    pub(crate) async fn append_together(&self, stream: TableId, records: Vec<Append>) -> Result<Vec<Appended>, Error> {
         let shared = &*self.shared;
         let size_bytes = records.iter().map(|record| record.payload.len() + RECORD_BYTES).sum::<usize>();
         if size_bytes > PLAN_BYTES_MAX {

@@ -4,6 +4,7 @@ mod chaos;
 mod checks;
 mod closing;
 mod commands;
+mod data_stream_chaos;
 mod data_streams;
 mod definitions;
 mod harness;

@@ -258,6 +258,8 @@ pub(super) fn children(
 ) -> Result<Vec<api::ChildShard>, Error> {
     let list: ShardList = stream.shards(service).map_err(refused)?;
     let of = |child: &&ShardInfo| child.parents.contains(&shard.uid);
+    #[cfg(feature = "planted-bugs")]
+    let of = |child: &&ShardInfo| of(child) && !super::planted::is_forgotten(service, child, shard.uid);
     Ok(list.shards().iter().filter(of).map(shards::child).collect())
 }
 
