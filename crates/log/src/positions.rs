@@ -163,8 +163,11 @@ pub(crate) fn positions(snapshot: &dyn Snapshot, mover: StreamUid) -> Result<Vec
     Ok(positions)
 }
 
-/// Keys of all that a mover keeps, with the shard and version of each head to be removed.
-pub(crate) fn all_rows(snapshot: &dyn Snapshot, mover: StreamUid) -> Result<(Vec<Bytes>, Vec<(ShardUid, u64)>), Error> {
+/// All that a mover keeps: the keys of its rows, the shard and version of each of its heads.
+type Kept = (Vec<Bytes>, Vec<(ShardUid, u64)>);
+
+/// What is to be removed of a mover.
+pub(crate) fn all_rows(snapshot: &dyn Snapshot, mover: StreamUid) -> Result<Kept, Error> {
     let positions = positions(snapshot, mover)?;
     let mut keys: Vec<Bytes> = positions.iter().map(MoverPosition::key).collect();
     let bound = |mover: u64| ending_key(StreamUid(mover), ShardUid(0));
@@ -348,7 +351,7 @@ impl Shared {
             return Ok(children);
         }
         let snapshot = self.cell.snapshot();
-        for lineage in lineages(&*self.views.catalog(), table) {
+        for lineage in lineages(&self.views.catalog(), table) {
             let rows = stream::rows(&*snapshot, lineage)?.into_iter();
             let of = rows.filter(|row| row.continues().any(|before| before == position.shard));
             children.extend(of.map(|row| (lineage, row)));
