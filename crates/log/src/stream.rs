@@ -1,5 +1,7 @@
 //! A stream's shards, at one snapshot.
 
+use std::collections::BTreeSet;
+
 use headwater_storage::Snapshot;
 use headwater_storage::contract::Direction;
 use headwater_types::{Millis, ShardUid, StreamUid};
@@ -49,6 +51,24 @@ impl ShardList {
     pub fn by_uid(&self, uid: ShardUid) -> Option<&ShardInfo> {
         let at = self.0.binary_search_by_key(&uid, |shard| shard.uid).ok()?;
         self.0.get(at)
+    }
+
+    /// A table's shards as Kinesis's operations show them.
+    ///
+    /// Shape: known by a place, as a data stream's are: here their identities, which rise with creation (a store would need
+    ///        four thousand million shards to give one twice). What was closed without children is open: nothing comes any
+    ///        more, but no reader is sent on to a child that there is not.
+    #[must_use]
+    pub fn of_table_for_kinesis(mut self) -> Self {
+        let parents: BTreeSet<ShardUid> = self.0.iter().flat_map(|shard| shard.parents.iter().copied()).collect();
+        for shard in &mut self.0 {
+            shard.index = shard.uid.0 as u32;
+            shard.parent_indexes = shard.parents.iter().map(|parent| parent.0 as u32).collect();
+            if !parents.contains(&shard.uid) {
+                (shard.ending, shard.closed) = (None, None);
+            }
+        }
+        self
     }
 
     /// The direct children of a shard.

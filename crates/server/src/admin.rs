@@ -124,6 +124,21 @@ fn metrics(state: &State) -> String {
         ("headwater_job_filled_items_total", "counter", "Items entered into indexes by jobs.", jobs.filled),
         ("headwater_job_swept_entries_total", "counter", "Entries removed with their index.", jobs.swept),
         ("headwater_job_expired_items_total", "counter", "Items deleted because they had expired.", jobs.expired),
+        ("headwater_replicated_changes_total", "counter", "Changes sent to Kinesis data streams.", jobs.replicated),
+        (
+            "headwater_replication_oversized_total",
+            "counter",
+            "Changes not replicated: their record exceeds the stream's maximum.",
+            jobs.oversized,
+        ),
+        ("headwater_replication_lost_total", "counter", "Changes given up by replications.", jobs.lost),
+        (
+            "headwater_replication_throttled_total",
+            "counter",
+            "Times that a shard at its limit took nothing more from a replication.",
+            jobs.throttled,
+        ),
+        ("headwater_replication_duplicates_total", "counter", "Records sent twice as asked for.", jobs.duplicates),
         ("headwater_shard_hot_splits_total", "counter", "Partitions split because they were hot.", lived.hot_splits),
         (
             "headwater_shard_size_splits_total",
@@ -158,7 +173,21 @@ fn metrics(state: &State) -> String {
         let labels = format!("kind=\"{kind}\",table=\"{table}\",index=\"{index}\"");
         text.push_str(&format!("headwater_job_items{{{labels}}} {}\n", job.items));
     }
+    replications(state, &mut text);
     text
+}
+
+/// How far each replication is behind.
+fn replications(state: &State, text: &mut String) {
+    text.push_str(
+        "# HELP headwater_replication_lag_ms Age of the oldest change that is not replicated yet, in store time.\n\
+         # TYPE headwater_replication_lag_ms gauge\n",
+    );
+    for one in state.jobs.replications() {
+        let (table, stream) = (one.table, one.stream);
+        let labels = format!("table=\"{table}\",stream=\"{stream}\"");
+        text.push_str(&format!("headwater_replication_lag_ms{{{labels}}} {}\n", one.lag_ms));
+    }
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ enum Command {
     /// Make a certificate for this machine, and one that vouches for it
     Certs(Certs),
     /// Move the clock and the shards of a running server
-    Ctl(Ctl),
+    Ctl(Box<Ctl>),
 }
 
 fn main() -> ExitCode {

@@ -1,6 +1,7 @@
 //! The program and its limit of file descriptors: raised to the hard one, shown, and never used up by clients.
 
 #![cfg(unix)]
+#![allow(clippy::disallowed_methods, reason = "a test over real sockets waits in real time")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -7,6 +7,7 @@ use headwater_log::sequence::kinesis as sequence;
 use headwater_log::{IteratorError, ReadFrom, ShardInfo, ShardList};
 use headwater_types::{Millis, SequenceNumber, ShardUid};
 
+use super::table_stream;
 use super::{error, name};
 use crate::dynamodb::error::refused;
 use crate::service::Operations;
@@ -106,11 +107,50 @@ impl Filter {
     }
 }
 
+/// The shard that a listing follows; it need not be there any more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum After {
+    /// None: it begins at the first.
+    Nothing,
+    /// By its place.
+    Index(u32),
+    /// By the id that DynamoDB Streams shows.
+    Id(String),
+    /// The last one of the page before.
+    Uid(ShardUid),
+}
+
+impl After {
+    /// As a client names it. Errors: ResourceNotFoundException for what cannot be a shard.
+    pub fn parse(call: &Call, stream: &str, given: Option<&str>) -> Result<Self, Error> {
+        match given {
+            None => Ok(Self::Nothing),
+            Some(given) if table_stream::is_name(stream) && table_stream::is_own_shard_id(given) => {
+                Ok(Self::Id(given.to_owned()))
+            }
+            Some(given) => {
+                let index = name::shard_index(given);
+                index.map(Self::Index).ok_or_else(|| error::could_not_find_shard(call, stream, given))
+            }
+        }
+    }
+
+    /// Whether a shard comes later.
+    pub fn precedes(&self, shard: &ShardInfo) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Index(after) => shard.index > *after,
+            Self::Id(after) => shard.id > *after,
+            Self::Uid(after) => shard.uid > *after,
+        }
+    }
+}
+
 /// Where a listing goes on.
 struct Cursor {
     stream: String,
     filter: Filter,
-    after: Option<u32>,
+    after: After,
 }
 
 /// ListShards.
@@ -126,11 +166,13 @@ pub(super) async fn list(
         None if input.stream_name.is_none() && input.stream_arn.is_none() => {
             return Err(errors::invalid_argument("Either NextToken or StreamName should be provided."));
         }
-        None => Cursor {
-            stream: name::stream(call, input.stream_name.as_deref(), input.stream_arn.as_deref())?,
-            filter: filter(input.shard_filter.as_ref())?,
-            after: after(call, &input)?,
-        },
+        None => {
+            let stream = name::stream(call, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
+            let of_filter = input.shard_filter.as_ref().and_then(|filter| filter.shard_id.as_deref());
+            let given = input.exclusive_start_shard_id.as_deref().or(of_filter);
+            let filter = filter(input.shard_filter.as_ref())?;
+            Cursor { filter, after: After::parse(call, &stream, given)?, stream }
+        }
     };
     let mut accesses = headwater_api::access::List::new(call, "kinesis:ListShards");
     accesses.stream(Some(&cursor.stream));
@@ -141,24 +183,30 @@ pub(super) async fn list(
     {
         return Err(error::no_stream(call, &cursor.stream));
     }
-    let list = service.log.shards(stream.uid).map_err(refused)?;
+    let list = stream.shards(service).map_err(refused)?;
     let horizon = Millis(service.log.clock().store().0 - stream.retention_ms()).max(stream.created);
-    let mut chosen = chosen(&list, cursor.after, cursor.filter, horizon);
+    let mut chosen = chosen(&list, &cursor.after, cursor.filter, horizon);
     let most = usize::try_from(input.max_results.unwrap_or(PAGE as i32)).unwrap_or_default();
     let page: Vec<&ShardInfo> = chosen.by_ref().take(most).collect();
     let more = chosen.next().is_some();
     let next_token = page.last().filter(|_| more).map(|last| {
         let (kind, at) = cursor.filter.code();
-        let position =
-            service.log.iterator(stream.uid, ShardUid(u64::from(last.index)), ReadFrom::Horizon, TOKEN_LIFE_MS);
+        let position = service.log.iterator(stream.uid, last.uid, ReadFrom::Horizon, TOKEN_LIFE_MS);
         service.log.seal(&position, &format!("list|{}|{kind}|{at}|", cursor.stream))
     });
     Ok(api::ListShardsOutput { shards: Some(page.into_iter().map(render).collect()), next_token })
 }
 
-fn chosen(list: &ShardList, after: Option<u32>, filter: Filter, horizon: Millis) -> impl Iterator<Item = &ShardInfo> {
-    let follows = move |shard: &&ShardInfo| after.is_none_or(|after| shard.index > after);
-    list.shards().iter().filter(follows).filter(move |shard| filter.wants(shard, list, horizon))
+fn chosen<'a>(
+    list: &'a ShardList,
+    after: &'a After,
+    filter: Filter,
+    horizon: Millis,
+) -> impl Iterator<Item = &'a ShardInfo> {
+    list.shards()
+        .iter()
+        .filter(move |shard| after.precedes(shard))
+        .filter(move |shard| filter.wants(shard, list, horizon))
 }
 
 /// Errors: InvalidArgumentException. Source: "ShardFilter", Kinesis API reference (texts unverified).
@@ -191,14 +239,6 @@ fn filter(given: Option<&api::ShardFilter>) -> Result<Filter, Error> {
     })
 }
 
-/// The shard after which a listing begins.
-fn after(call: &Call, input: &api::ListShardsInput) -> Result<Option<u32>, Error> {
-    let of_filter = input.shard_filter.as_ref().and_then(|filter| filter.shard_id.as_deref());
-    let Some(given) = input.exclusive_start_shard_id.as_deref().or(of_filter) else { return Ok(None) };
-    let stream = input.stream_name.as_deref().unwrap_or_default();
-    name::shard_index(given).map(Some).ok_or_else(|| error::could_not_find_shard(call, stream, given))
-}
-
 /// Source: the text for a name beside a token observed by LocalStack; the rest unverified.
 fn from_token(service: &Operations, input: &api::ListShardsInput, token: &str) -> Result<Cursor, Error> {
     let beside = [
@@ -219,8 +259,7 @@ fn from_token(service: &Operations, input: &api::ListShardsInput, token: &str) -
     let parts: Vec<&str> = token.split('|').collect();
     let ["list", stream, kind, at, _] = parts.as_slice() else { return Err(invalid()) };
     let filter = at.parse().ok().and_then(|at| Filter::decode(kind, at)).ok_or_else(invalid)?;
-    let after = u32::try_from(position.shard.0).map_err(|_| invalid())?;
-    Ok(Cursor { stream: (*stream).to_owned(), filter, after: Some(after) })
+    Ok(Cursor { stream: (*stream).to_owned(), filter, after: After::Uid(position.shard) })
 }
 
 #[cfg(test)]
@@ -269,7 +308,7 @@ mod tests {
             for at in -10..40 {
                 let filter = Filter::OpenAt(Millis(at));
                 let mut ranges: Vec<_> =
-                    chosen(&kept, None, filter, Millis(horizon)).map(|shard| shard.hash_range).collect();
+                    chosen(&kept, &After::Nothing, filter, Millis(horizon)).map(|shard| shard.hash_range).collect();
                 ranges.sort_unstable();
                 listed += ranges.len();
                 moments += 1;
