@@ -5,6 +5,7 @@ use std::time::Duration;
 use headwater_storage::memory::{Faults, Settings};
 use headwater_types::Runtime;
 
+use crate::data_streams::plan::StreamsPlan;
 use crate::history::Key;
 
 /// Fewest operations of a run.
@@ -166,6 +167,8 @@ pub struct Plan {
     pub split_writes: u64,
     /// Bytes above which a partition splits by itself.
     pub partition_bytes: i64,
+    /// Data streams.
+    pub data: StreamsPlan,
 }
 
 /// Draws numbers from the run's seed.
@@ -210,6 +213,7 @@ impl Plan {
         let kills_ms = if leisurely { dice.between(10_000, 60_000) } else { dice.between(200, 3_000) };
         let aged = mode != Mode::Relaxed && dice.percent(30);
         let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+        let data = StreamsPlan::draw(dice);
         Self {
             mode,
             tables,
@@ -227,8 +231,10 @@ impl Plan {
             jumps: if aged { 4 } else { dice.between(0, 3) },
             jump: if aged { (hours(9), hours(14)) } else { (Duration::from_secs(1), hours(5)) },
             aged,
-            split_writes: *dice.pick(&[20, 200, 1_000]),
+            // An on-demand stream grows in a slow run only if little is much.
+            split_writes: if data.slow { 20 } else { *dice.pick(&[20, 200, 1_000]) },
             partition_bytes: *dice.pick(&[20_000, 10_000_000_000]),
+            data,
         }
     }
 }
