@@ -93,6 +93,13 @@ impl Workload {
         }
     }
 
+    /// Floods the on-demand streams once more: in calm, every one of them grows.
+    pub async fn flood(sim: &Arc<Sim>) {
+        for stream in sim.plan.data.streams.iter().filter(|stream| stream.shards.is_none()) {
+            Writer::new(sim.clone(), stream.clone(), stream.writers + 1).flood().await;
+        }
+    }
+
     /// Ends the readers that poll.
     pub async fn polling_ends(&mut self, sim: &Sim) {
         self.stop_pollers.send_replace(true);

@@ -210,10 +210,15 @@ impl Plan {
         // Now and then a run takes minutes, so that what happens twice a minute (trimming) happens in it.
         let leisurely = dice.percent(10);
         let pauses = [Duration::ZERO, Duration::from_millis(2), Duration::from_millis(20)];
-        let kills_ms = if leisurely { dice.between(10_000, 60_000) } else { dice.between(200, 3_000) };
+        let data = StreamsPlan::draw(dice);
+        let kills_ms = match (leisurely, data.slow) {
+            (true, _) => dice.between(10_000, 60_000),
+            // A subscription is to live for some seconds.
+            (false, true) => dice.between(2_000, 15_000),
+            (false, false) => dice.between(200, 3_000),
+        };
         let aged = mode != Mode::Relaxed && dice.percent(30);
         let hours = |hours: u64| Duration::from_secs(hours * 3_600);
-        let data = StreamsPlan::draw(dice);
         Self {
             mode,
             tables,

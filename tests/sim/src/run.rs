@@ -154,6 +154,7 @@ async fn scenario(sim: Arc<Sim>) {
     }
     data.work_ends().await;
     sim.cluster.calm().await;
+    Workload::flood(&sim).await;
     data.polling_ends(&sim).await;
     // What hung-up clients and dead nodes left on its way ends before the last look.
     control.sleep(Duration::from_secs(if sim.dice().percent(30) { 65 } else { 5 })).await;

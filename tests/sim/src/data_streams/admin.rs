@@ -191,22 +191,27 @@ impl Admin {
         let raised = hours > now;
         let operation = if raised { "IncreaseStreamRetentionPeriod" } else { "DecreaseStreamRetentionPeriod" };
         let body = json!({"StreamName": self.stream.name, "RetentionPeriodHours": hours});
-        let before = self.sim.store_time();
+        // Readers may meet it before it is answered.
+        let (key, may) = (self.key(), self.sim.store_time());
+        let retention = Retention { hours, may, must: i64::MAX };
+        self.sim.data(|seen| seen.lives.entry(key.clone()).or_default().retentions.push(retention));
         let answered = self.ask(operation, body, &["ResourceInUseException"]).await;
         if !answered {
             self.known = self.sim.described(&self.stream.name).await;
         } else if let Some(known) = &mut self.known {
             known.hours = hours;
         }
-        let after = self.known.map(|known| known.hours);
-        if after != Some(hours) || hours == now {
-            return;
-        }
-        let (key, must) = (self.key(), self.sim.store_time());
+        let done = self.known.is_some_and(|known| known.hours == hours) && hours != now;
+        let must = self.sim.store_time();
         self.sim.data(|seen| {
             let counts = &mut seen.counts;
-            *(if raised { &mut counts.raised } else { &mut counts.lowered }) += 1;
-            seen.lives.entry(key).or_default().retentions.push(Retention { hours, may: before, must });
+            *(if raised { &mut counts.raised } else { &mut counts.lowered }) += u64::from(done);
+            let retentions = &mut seen.lives.entry(key).or_default().retentions;
+            if !done {
+                retentions.pop();
+            } else if let Some(last) = retentions.last_mut() {
+                last.must = must;
+            }
         });
     }
 

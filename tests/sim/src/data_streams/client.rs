@@ -14,8 +14,9 @@ use crate::client::Sim;
 use crate::plan::Mode;
 use crate::server::Failure;
 
-/// Records of one request of a flood, and requests of it: four a second, for ten seconds.
-const FLOOD: (u64, u64) = (16, 40);
+/// Records of one request of a flood, and requests of it: four a second, for eight seconds. On each of two nodes, and even
+/// if each takes a while, it is more than an on-demand stream's first four shards are made for.
+const FLOOD: (u64, u64) = (24, 32);
 
 /// One writer of a stream.
 pub struct Writer {
