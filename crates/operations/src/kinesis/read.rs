@@ -257,8 +257,7 @@ pub(super) fn children(
     shard: &ShardInfo,
 ) -> Result<Vec<api::ChildShard>, Error> {
     let list: ShardList = stream.shards(service).map_err(refused)?;
-    let of = |child: &&ShardInfo| child.parents.contains(&shard.uid);
-    Ok(list.shards().iter().filter(of).map(shards::child).collect())
+    Ok(shards::children(&list, shard))
 }
 
 fn place<'a>(stream: &'a Stream, shard: &ShardInfo) -> Place<'a> {
