@@ -39,6 +39,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Measures the storage engine beside rivals (decision 0009), by the hour with its defaults; further arguments go to
+    /// the bench (`-- --help`).
+    BenchEngine {
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Replays requests with known answers against an endpoint (`--endpoint URL`; none: a server of its own), or lists
     /// the unverified ones (`--unverified`); arguments go to `headwater-cases` (`-- --help`).
     Cases {
@@ -88,6 +95,7 @@ fn main() -> anyhow::Result<()> {
     let root = root()?;
     match Arguments::parse().command {
         Command::Bench { arguments } => bench::run(&root, &arguments),
+        Command::BenchEngine { arguments } => bench::engine(&root, &arguments),
         Command::Cases { arguments } => cases::run(&root, &arguments),
         Command::Ci => ci::run(&root),
         Command::Codegen(options) => codegen::run(&options),

@@ -7,6 +7,7 @@ use headwater_types::{Millis, Scope, StreamUid, TableId};
 use serde::{Deserialize, Serialize};
 
 use crate::data_stream::{self, ConsumerDefinition, ConsumerState};
+use crate::destination::KinesisDestination;
 use crate::index::{IndexDefinition, IndexKind, TimeToLive};
 use crate::state::{StreamState, TableState};
 use crate::writer::{maybe_millis, maybe_stream, millis, scope, stream_uid, table_id};
@@ -145,6 +146,12 @@ pub struct TableDefinition {
     /// When expiry was last switched on or off. Set by `log`.
     #[serde(with = "maybe_millis", default)]
     pub time_to_live_changed: Option<Millis>,
+    /// Where its changes are replicated: at most one that is not over, and those that are, one per stream. Set by `log`.
+    #[serde(default)]
+    pub destinations: Vec<KinesisDestination>,
+    /// The lineage of the shards that are open while a destination is on and the stream is not. Set by `log`.
+    #[serde(with = "maybe_stream", default)]
+    pub internal: Option<StreamUid>,
     /// Tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
@@ -182,6 +189,8 @@ impl TableDefinition {
             last_index: 0,
             time_to_live: None,
             time_to_live_changed: None,
+            destinations: Vec::new(),
+            internal: None,
             tags: BTreeMap::new(),
             recorded: BTreeMap::new(),
             version: 0,
@@ -206,6 +215,17 @@ impl TableDefinition {
     /// Whether it has local indexes: its item collections are bounded and measured then.
     pub fn has_collections(&self) -> bool {
         self.indexes.iter().any(|index| index.kind == IndexKind::Local)
+    }
+
+    /// The destination that is not over.
+    pub fn destination(&self) -> Option<&KinesisDestination> {
+        self.destinations.iter().find(|destination| !destination.state.is_over())
+    }
+
+    /// The lineage of the shards that take the records of its changes; none while nothing wants them.
+    pub fn log_lineage(&self) -> Option<StreamUid> {
+        let wanted = self.destination().is_some_and(|destination| destination.state.wants_log());
+        self.stream.or_else(|| self.internal.filter(|_| wanted))
     }
 
     /// Names of the table's key attributes.

@@ -5,6 +5,8 @@ mod error;
 pub(crate) mod limits;
 mod name;
 pub(crate) mod pages;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod policy;
 mod put;
 mod read;

@@ -50,13 +50,17 @@ pub mod certs;
 mod config;
 mod control;
 pub mod ctl;
+pub mod descriptors;
 mod fork;
 mod lifecycle;
 mod store;
 
 pub use config::{Admin, Audit, Config, ControlAccess, Durability, Options, Store, TlsFiles};
-pub use control::{Before, ClockView, Control, HeatView, Names, Refused, SequenceRange, ShardView, Shards, StreamView};
+pub use control::{
+    Before, ClockView, Control, HeatView, Names, Refused, ReplicationView, SequenceRange, ShardView, Shards, StreamView,
+};
 pub use fork::{ForkInfo, Forks, SnapshotReport};
+pub use headwater_delivery::Disturbance;
 pub use headwater_wire::{FaultApi, FaultKind, FaultRule, FaultState};
 pub use lifecycle::{Addresses, RunningServer, start_in_process};
 pub use store::FileUse;

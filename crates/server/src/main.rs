@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use headwater_server::certs::Certs;
 use headwater_server::ctl::Ctl;
+use headwater_server::descriptors::Limit;
 use headwater_server::{Config, ControlAccess, Options, RunningServer, Store, certs, start_in_process};
 
 /// DynamoDB and DynamoDB Streams on your own machine.
@@ -29,7 +30,7 @@ enum Command {
     /// Make a certificate for this machine, and one that vouches for it
     Certs(Certs),
     /// Move the clock and the shards of a running server
-    Ctl(Ctl),
+    Ctl(Box<Ctl>),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +61,9 @@ fn run() -> Result<()> {
             return Ok(());
         }
         None => {}
+    }
+    if let Err(refused) = Limit::raise() {
+        tracing::warn!("{refused}");
     }
     let file = arguments.config.as_deref().map(Options::from_file).transpose()?.unwrap_or_default();
     let config = Config::check(arguments.options.or(file))?;

@@ -92,7 +92,7 @@ pub fn encode(origin: Origin, old: Option<&Row>, new: Option<&Row>) -> Bytes {
     payload.freeze()
 }
 
-fn decode(payload: &Bytes) -> Result<(Origin, Option<Row>, Option<Row>), Corrupt> {
+pub(crate) fn decode(payload: &Bytes) -> Result<(Origin, Option<Row>, Option<Row>), Corrupt> {
     let mut rest = payload.clone();
     let [version, origin, present] = *rest.first_chunk::<3>().ok_or(Corrupt)?;
     rest.advance(3);

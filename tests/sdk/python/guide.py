@@ -64,7 +64,6 @@ def run(script, folder, endpoint, admin):
     environment = {
         "PATH": f"{folder}:{os.environ['PATH']}",
         "HOME": str(folder),
-        "AWS_MAX_ATTEMPTS": "1",
         "AWS_PAGER": "",
         "LC_ALL": "C.UTF-8",
     }

@@ -257,7 +257,10 @@ pub(super) fn children(
     shard: &ShardInfo,
 ) -> Result<Vec<api::ChildShard>, Error> {
     let list: ShardList = stream.shards(service).map_err(refused)?;
-    Ok(shards::children(&list, shard))
+    let of = |child: &&ShardInfo| child.parents.contains(&shard.uid);
+    #[cfg(feature = "planted-bugs")]
+    let of = |child: &&ShardInfo| of(child) && !super::planted::is_forgotten(service, child, shard.uid);
+    Ok(shards::children(list.shards().iter().filter(of)))
 }
 
 fn place<'a>(stream: &'a Stream, shard: &ShardInfo) -> Place<'a> {

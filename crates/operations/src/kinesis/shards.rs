@@ -43,9 +43,8 @@ fn before_first(shard: &ShardInfo) -> SequenceNumber {
 /// single child for that of a merge and lets go of the lease, again and again, unless two parents are named: so this one is
 /// named twice. Source: amazon-kinesis-client 3.5.1, `ShutdownTask.createLeasesForChildShardsIfNotExist`; 1.15.3 and 2.7.2
 /// do the same.
-pub(super) fn children(list: &ShardList, parent: &ShardInfo) -> Vec<api::ChildShard> {
-    let of = |child: &&ShardInfo| child.parents.contains(&parent.uid);
-    let mut children: Vec<_> = list.shards().iter().filter(of).map(child).collect();
+pub(super) fn children<'a>(of: impl Iterator<Item = &'a ShardInfo>) -> Vec<api::ChildShard> {
+    let mut children: Vec<_> = of.map(child).collect();
     if let [only] = children.as_mut_slice()
         && let [parent] = only.parent_shards.as_slice()
     {

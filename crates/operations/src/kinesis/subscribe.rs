@@ -64,6 +64,8 @@ pub(super) async fn subscribe(
         timestamp: input.starting_position.timestamp,
     };
     let from = read::position(service, call, &stream, shard, &wanted)?;
+    #[cfg(feature = "planted-bugs")]
+    let from = super::planted::resumed(service, stream.uid, shard.uid, from);
     let key = Key { stream: stream.uid, shard: shard.uid, consumer: stream.consumer_arn(&consumer) };
     let account = &call.principal.account;
     let shown = format!("{account}:{}:{}:{}", stream.name, name::shard_id(shard.index), consumer.name);

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use headwater_catalog::{DataStreamDefinition, DataStreamState, StreamDefinition, StreamState};
+use headwater_catalog::{DataStreamDefinition, DataStreamState, DestinationState, StreamDefinition, StreamState};
+use headwater_delivery::Replication;
 use headwater_log::{PartitionInfo, ShardInfo, sequence};
 use headwater_types::{ClockState, Millis, SequenceNumber};
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,47 @@ pub struct StreamView {
     /// Of a table's stream: its name for Kinesis's operations, which read it too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kinesis: Option<String>,
+}
+
+/// A replication of a table to a Kinesis data stream.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReplicationView {
+    /// Name of the table.
+    pub table: String,
+    /// Name of the data stream.
+    pub stream: String,
+    /// As DescribeKinesisStreamingDestination shows it.
+    pub state: String,
+    /// Changes sent.
+    pub sent: u64,
+    /// Changes left out because their record is larger than the stream takes.
+    pub oversized: u64,
+    /// Changes given up.
+    pub lost: u64,
+    /// Age of the oldest change not sent yet. Unit: ms of store time.
+    pub lag_ms: i64,
+}
+
+impl ReplicationView {
+    pub(super) fn of(replication: Replication) -> Self {
+        let state = match replication.state {
+            DestinationState::Enabling => "ENABLING",
+            DestinationState::Active => "ACTIVE",
+            DestinationState::Updating => "UPDATING",
+            DestinationState::Disabling => "DISABLING",
+            DestinationState::Disabled => "DISABLED",
+            DestinationState::EnableFailed => "ENABLE_FAILED",
+        };
+        Self {
+            table: replication.table,
+            stream: replication.stream,
+            state: state.to_owned(),
+            sent: replication.tally.sent,
+            oversized: replication.tally.oversized,
+            lost: replication.tally.lost,
+            lag_ms: replication.lag_ms,
+        }
+    }
 }
 
 /// A stream's shards, parents before children.
