@@ -20,6 +20,7 @@ const TOOLCHAINS: &[(&str, &[&str])] = &[
     ("npm", &["--version"]),
     ("go", &["version"]),
     ("java", &["-version"]),
+    ("javac", &["-version"]),
     ("mvn", &["--version"]),
 ];
 
