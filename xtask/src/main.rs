@@ -8,6 +8,8 @@ mod codegen;
 mod demo;
 mod fuzz;
 mod golang;
+mod java;
+mod matrix;
 mod node;
 mod postgres;
 mod process;
@@ -65,6 +67,11 @@ enum Command {
     },
     /// Counts allocations, file calls and bytes per operation; fails over a limit.
     Guard,
+    /// Runs the Kinesis Client Library in all its versions and its other clients: all, or those named (`matrix kcl2`).
+    Matrix {
+        /// Which.
+        names: Vec<String>,
+    },
     /// Runs the tests of the PostgreSQL engine on a real server, fetched from Maven Central.
     Postgres,
     /// Runs the long proofs behind docs/proofs.md: all, or those named (sim, planted, kill, soak, power-loss, streams-conformance).
@@ -95,6 +102,7 @@ fn main() -> anyhow::Result<()> {
         Command::Demo => demo::run(&root),
         Command::Fuzz { arguments } => fuzz::run(&root, &arguments),
         Command::Guard => bench::guard(&root),
+        Command::Matrix { names } => matrix::run(&root, &names),
         Command::Postgres => postgres::run(&root),
         Command::Proofs { names } => proofs::run(&root, &names),
         Command::Sim { arguments } => sim::run(&root, &arguments),
