@@ -44,6 +44,10 @@ class Worker:
     def events(self):
         return read_events(self.events_path, self.name)
 
+    def has_begun(self):
+        """Whether it was ever given a shard to read."""
+        return any(event.kind == "init" for event in self.events())
+
     def records(self):
         return sum(event.kind == "record" for event in self.events())
 
