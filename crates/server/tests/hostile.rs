@@ -216,7 +216,7 @@ async fn ten_thousand_subscriptions_are_so_many_and_leave_nothing() {
         consumers.push(writer.consumer(&arn, &format!("app-{number}")).await);
     }
     let mut clients = JoinSet::new();
-    for consumer in consumers.iter().take(CLIENTS).cloned() {
+    for consumer in consumers.into_iter().take(CLIENTS) {
         clients.spawn(async move {
             let (mut sender, mut held) = (Sender::plain(address, Version::HTTP_2).await, Vec::new());
             for shard in 0..SHARDS {
