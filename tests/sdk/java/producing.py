@@ -54,13 +54,13 @@ def one_more(crew, producers, most):
 
 
 def until_ahead(victim, crew, producers, most, within_s):
-    """Waits until a worker has delivered more than it has checkpointed.
+    """Waits until a worker has delivered more than it has checkpointed, and stops it there; it is to be killed next.
 
     A quick one may have checkpointed all that there is: then there is some more, up to `most` rounds.
     """
 
     def ahead():
-        if victim.ahead():
+        if victim.stopped_ahead():
             return True
         one_more(crew, producers, most)
         return False
