@@ -46,26 +46,33 @@ def until_all_read(crew, producers, most, within_s):
     until(all_read, "all workers see records", within_s)
 
 
+def all_seen(crew, producers):
+    return crew.seen() == sum(producer.records for producer in producers)
+
+
 def one_more(crew, producers, most):
     """A round more of each producer, if all that there is was seen."""
-    if crew.seen() == sum(producer.records for producer in producers):
+    if all_seen(crew, producers):
         for producer in producers:
             producer.until(min(producer.rounds + 1, most))
 
 
-def until_ahead(victim, crew, producers, most, within_s):
-    """Waits until a worker has delivered more than it has checkpointed, and stops it there; it is to be killed next.
+def until_ahead(victims, crew, producers, most, within_s):
+    """Waits until a worker has delivered more than it has checkpointed, and stops it there; gives it, to be killed next.
 
-    A quick one may have checkpointed all that there is: then there is some more, up to `most` rounds.
+    It is the first of `victims`. A quick one may have checkpointed all that there is: then there is some more, up to
+    `most` rounds. By then all leases that still bring anything may belong to another one: then it is that one.
     """
 
     def ahead():
-        if victim.stopped_ahead():
-            return True
+        at_end = all(producer.rounds >= most for producer in producers) and all_seen(crew, producers)
+        for worker in victims if at_end else victims[:1]:
+            if worker.stopped_ahead():
+                return worker
         one_more(crew, producers, most)
-        return False
+        return None
 
-    until(ahead, "the victim is ahead of its checkpoints", within_s)
+    return until(ahead, "a worker is ahead of its checkpoints", within_s)
 
 
 def truth(kinesis, name, producer=None):

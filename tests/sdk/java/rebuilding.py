@@ -55,8 +55,8 @@ def reshaped_and_killed(
     write(writers, 30)
     until_all_read(crew, writers, ROUNDS - 4, WITHIN_S)
     chief = leader(dynamodb, application) if third else None
-    victim = next(worker for worker in crew.workers if worker.name != chief)
-    until_ahead(victim, crew, writers, ROUNDS - 2, WITHIN_S)
+    victims = sorted(crew.workers, key=lambda worker: worker.name == chief)
+    victim = until_ahead(victims, crew, writers, ROUNDS - 2, WITHIN_S)
     victim.kill()
     write(writers, ROUNDS)
     total = sum(writer.records for writer in writers)

@@ -53,10 +53,14 @@ class Run:
         until(lambda: self.crew.seen() > 60 * len(self.producer.keys), "most records are seen", WITHIN_S)
 
     def kill(self, leading=False):
-        """Kills a worker that has delivered more than it has checkpointed; returns it."""
+        """Kills a worker that has delivered more than it has checkpointed; returns it.
+
+        It is the leader if it must, and else only if there is no other way.
+        """
         chief = leader(self.dynamodb, self.application) if self.third else None
-        victim = next(worker for worker in self.crew.workers if (worker.name == chief) == leading)
-        until_ahead(victim, self.crew, [self.producer], 95, WITHIN_S)
+        leaders = [worker for worker in self.crew.workers if worker.name == chief]
+        others = [worker for worker in self.crew.workers if worker.name != chief]
+        victim = until_ahead(leaders if leading else others + leaders, self.crew, [self.producer], 95, WITHIN_S)
         assert self.owners().get(victim.name), f"{victim.name} has no lease"
         victim.kill()
         return victim
