@@ -6,6 +6,7 @@ mod closing;
 mod commands;
 mod data_streams;
 mod definitions;
+mod groups;
 mod harness;
 mod life;
 mod locking;
