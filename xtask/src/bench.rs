@@ -1,4 +1,4 @@
-//! `cargo xtask bench` and `cargo xtask guard`: the benches' own workspace, in the product's target folder.
+//! `cargo xtask bench`, `bench-engine` and `guard`: the benches' own workspace, in the product's target folder.
 
 use std::path::Path;
 
@@ -19,6 +19,15 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
 pub fn guard(root: &Path) -> Result<()> {
     build(root)?;
     process::run(&mut process::command(root, root.join("target/release/guard"), &["bench/guard.toml"]))
+}
+
+/// Measures the storage engine and its rivals under one load; what they are built with is no part of the product.
+pub fn engine(root: &Path, arguments: &[String]) -> Result<()> {
+    let package = ["build", "--release", "--locked", "-p", "headwater-bench-engine"];
+    let mut build = process::command(&root.join("bench"), "cargo", &package);
+    process::run(build.env("CARGO_TARGET_DIR", root.join("target")))?;
+    let mut command = process::command(root, root.join("target/release/headwater-bench-engine"), &[]);
+    process::run(command.args(arguments))
 }
 
 fn build(root: &Path) -> Result<()> {

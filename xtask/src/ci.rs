@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::{bench, cases, golang, node, postgres, process, python, streams_conformance, tidy};
+use crate::{bench, cases, golang, java, node, postgres, process, python, streams_conformance, tidy};
 
 /// Toolchains that the tests need; a missing one is an error, never a skip.
 const TOOLCHAINS: &[(&str, &[&str])] = &[
@@ -165,6 +165,7 @@ fn environments(root: &Path, _log: &Path) -> Result<()> {
     python::environment(root)?;
     node::environment(root)?;
     golang::prepare(root)?;
+    java::prepare(root)?;
     postgres::prepare(root).map(drop)
 }
 
@@ -175,6 +176,7 @@ fn sdks(root: &Path, log: &Path) -> Result<()> {
         logged(&mut node::tests(root, &server)?, log),
         logged(&mut golang::tests(root, &server), log),
         logged(&mut python::command(root, &server, &["-m", "pytest"])?, log),
+        logged(&mut java::tests(root, &server)?, log),
     ];
     suites.into_iter().collect()
 }

@@ -8,6 +8,8 @@ mod codegen;
 mod demo;
 mod fuzz;
 mod golang;
+mod java;
+mod matrix;
 mod node;
 mod postgres;
 mod process;
@@ -37,6 +39,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Measures the storage engine beside rivals (decision 0009), by the hour with its defaults; further arguments go to
+    /// the bench (`-- --help`).
+    BenchEngine {
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Replays requests with known answers against an endpoint (`--endpoint URL`; none: a server of its own), or lists
     /// the unverified ones (`--unverified`); arguments go to `headwater-cases` (`-- --help`).
     Cases {
@@ -58,6 +67,11 @@ enum Command {
     },
     /// Counts allocations, file calls and bytes per operation; fails over a limit.
     Guard,
+    /// Runs the Kinesis Client Library in all its versions and its other clients: all, or those named (`matrix kcl2`).
+    Matrix {
+        /// Which.
+        names: Vec<String>,
+    },
     /// Runs the tests of the PostgreSQL engine on a real server, fetched from Maven Central.
     Postgres,
     /// Runs the long proofs behind docs/proofs.md: all, or those named (sim, planted, kill, soak, power-loss, streams-conformance).
@@ -81,12 +95,14 @@ fn main() -> anyhow::Result<()> {
     let root = root()?;
     match Arguments::parse().command {
         Command::Bench { arguments } => bench::run(&root, &arguments),
+        Command::BenchEngine { arguments } => bench::engine(&root, &arguments),
         Command::Cases { arguments } => cases::run(&root, &arguments),
         Command::Ci => ci::run(&root),
         Command::Codegen(options) => codegen::run(&options),
         Command::Demo => demo::run(&root),
         Command::Fuzz { arguments } => fuzz::run(&root, &arguments),
         Command::Guard => bench::guard(&root),
+        Command::Matrix { names } => matrix::run(&root, &names),
         Command::Postgres => postgres::run(&root),
         Command::Proofs { names } => proofs::run(&root, &names),
         Command::Sim { arguments } => sim::run(&root, &arguments),

@@ -18,10 +18,11 @@ const SOAK_SECONDS: &str = "600";
 /// A proof: its name on the command line, and what it runs.
 type Proof = (&'static str, fn(&Path) -> Result<()>);
 
-const PROOFS: [Proof; 6] = [
+const PROOFS: [Proof; 7] = [
     ("sim", simulate),
     ("planted", hunt),
     ("kill", kill),
+    ("replication", replication),
     ("soak", soak),
     ("power-loss", power_loss),
     ("streams-conformance", conformance),
@@ -82,6 +83,15 @@ fn kill(root: &Path) -> Result<()> {
     let server = binary(root, "headwater")?;
     let mut command = python::command(root, &server, &["-m", "pytest", "-q", "test_kill.py"])?;
     process::run(command.env("HEADWATER_KILLS", KILLS))
+}
+
+fn replication(root: &Path) -> Result<()> {
+    python::environment(root)?;
+    let server = binary(root, "headwater")?;
+    let mut command = python::command(root, &server, &["-m", "pytest", "-q", "test_replication.py", "-k", "arrives"])?;
+    let command =
+        command.env("HEADWATER_CHANGES", "200000").env("HEADWATER_ITEMS", "5000").env("HEADWATER_KILLS", "10");
+    process::run(command)
 }
 
 /// Ten minutes; the samples stay in the target folder.

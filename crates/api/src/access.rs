@@ -1,5 +1,7 @@
 //! What a call asks to be allowed to do.
 
+use headwater_types::arn::StreamArn;
+
 use crate::api::Api;
 use crate::call::{Call, Principal};
 use crate::error::Error;
@@ -47,11 +49,12 @@ impl<'a> List<'a> {
         Self { call, action, accesses: Vec::new(), conditions: Vec::new() }
     }
 
-    /// Adds a resource by its ARN.
+    /// Adds a resource by its ARN. Kinesis knows a table's stream by its name there, whichever of its two ARNs is given: a
+    /// policy cannot be walked around by the other one.
     pub fn arn(&mut self, arn: Option<&str>) {
-        if let Some(arn) = arn {
-            self.push(self.action, arn.to_owned());
-        }
+        let Some(arn) = arn else { return };
+        let of_table = StreamArn::parse(arn).filter(|_| self.call.api == Api::Kinesis);
+        self.push(self.action, of_table.map_or_else(|| arn.to_owned(), |stream| stream.kinesis_arn()));
     }
 
     /// Adds a table, given by name or by ARN.

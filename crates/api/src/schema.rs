@@ -19,6 +19,8 @@ pub struct Shape {
     pub values: &'static [&'static str],
     /// A text that begins with `arn:` is no name: pattern and lengths do not hold for it, nor the pattern for no text.
     pub or_arn: bool,
+    /// The ARN of a table's stream may stand here too, which the pattern does not know.
+    pub or_table_stream: bool,
     /// Texts about it do not repeat it.
     pub sensitive: bool,
     /// Something at or below it can be violated.
@@ -76,6 +78,7 @@ impl Shape {
             pattern: None,
             values: &[],
             or_arn: false,
+            or_table_stream: false,
             sensitive: false,
             constrained: false,
         }
@@ -108,6 +111,12 @@ impl Shape {
     /// Lets an ARN stand in the name's place.
     pub const fn or_arn(mut self) -> Self {
         self.or_arn = true;
+        self
+    }
+
+    /// Lets the ARN of a table's stream stand here.
+    pub const fn or_table_stream(mut self) -> Self {
+        self.or_table_stream = true;
         self
     }
 

@@ -178,10 +178,15 @@ impl DataStreamDefinition {
 
     /// Ends its consumers' short states.
     pub fn finish_consumers(&mut self) {
-        self.consumers.retain(|consumer| consumer.state != ConsumerState::Deleting);
-        for consumer in &mut self.consumers {
-            consumer.state = ConsumerState::Active;
-        }
+        finish(&mut self.consumers);
+    }
+}
+
+/// Ends consumers' short states.
+pub(crate) fn finish(consumers: &mut Vec<ConsumerDefinition>) {
+    consumers.retain(|consumer| consumer.state != ConsumerState::Deleting);
+    for consumer in consumers {
+        consumer.state = ConsumerState::Active;
     }
 }
 

@@ -5,6 +5,7 @@
 //! Never: item or record data; commits anything itself (`log` puts a change of definitions into the one commit order).
 
 pub mod data_stream;
+pub mod destination;
 pub mod identity;
 pub mod index;
 pub mod resource;
@@ -14,6 +15,7 @@ pub mod store_time;
 pub mod writer;
 
 pub use data_stream::{ConsumerDefinition, ConsumerState, DataStreamDefinition, DataStreamState, StreamMode};
+pub use destination::{DestinationState, KinesisDestination, Precision, Tally};
 pub use identity::{Identities, Incarnation};
 pub use index::{IndexDefinition, IndexKind, IndexState, Projected, TimeToLive, TimeToLiveState};
 pub use resource::{

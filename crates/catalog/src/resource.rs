@@ -6,6 +6,8 @@ use headwater_types::arn::{StreamArn, TableArn};
 use headwater_types::{Millis, Scope, StreamUid, TableId};
 use serde::{Deserialize, Serialize};
 
+use crate::data_stream::{self, ConsumerDefinition, ConsumerState};
+use crate::destination::KinesisDestination;
 use crate::index::{IndexDefinition, IndexKind, TimeToLive};
 use crate::state::{StreamState, TableState};
 use crate::writer::{maybe_millis, maybe_stream, millis, scope, stream_uid, table_id};
@@ -144,6 +146,12 @@ pub struct TableDefinition {
     /// When expiry was last switched on or off. Set by `log`.
     #[serde(with = "maybe_millis", default)]
     pub time_to_live_changed: Option<Millis>,
+    /// Where its changes are replicated: at most one that is not over, and those that are, one per stream. Set by `log`.
+    #[serde(default)]
+    pub destinations: Vec<KinesisDestination>,
+    /// The lineage of the shards that are open while a destination is on and the stream is not. Set by `log`.
+    #[serde(with = "maybe_stream", default)]
+    pub internal: Option<StreamUid>,
     /// Tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
@@ -181,6 +189,8 @@ impl TableDefinition {
             last_index: 0,
             time_to_live: None,
             time_to_live_changed: None,
+            destinations: Vec::new(),
+            internal: None,
             tags: BTreeMap::new(),
             recorded: BTreeMap::new(),
             version: 0,
@@ -205,6 +215,17 @@ impl TableDefinition {
     /// Whether it has local indexes: its item collections are bounded and measured then.
     pub fn has_collections(&self) -> bool {
         self.indexes.iter().any(|index| index.kind == IndexKind::Local)
+    }
+
+    /// The destination that is not over.
+    pub fn destination(&self) -> Option<&KinesisDestination> {
+        self.destinations.iter().find(|destination| !destination.state.is_over())
+    }
+
+    /// The lineage of the shards that take the records of its changes; none while nothing wants them.
+    pub fn log_lineage(&self) -> Option<StreamUid> {
+        let wanted = self.destination().is_some_and(|destination| destination.state.wants_log());
+        self.stream.or_else(|| self.internal.filter(|_| wanted))
     }
 
     /// Names of the table's key attributes.
@@ -246,6 +267,12 @@ pub struct StreamDefinition {
     /// Store time of switching off.
     #[serde(with = "maybe_millis", default)]
     pub closed: Option<Millis>,
+    /// Consumers that are registered by Kinesis's operations, in the order they were registered.
+    #[serde(default)]
+    pub consumers: Vec<ConsumerDefinition>,
+    /// Tags that it was given by Kinesis's operations.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
 }
 
 impl StreamDefinition {
@@ -253,6 +280,21 @@ impl StreamDefinition {
     pub fn arn(&self) -> StreamArn {
         let table = TableArn { scope: self.scope.clone(), table: self.table_name.clone() };
         StreamArn { table, label: self.label.clone() }
+    }
+
+    /// Its name for Kinesis's operations.
+    pub fn kinesis_name(&self) -> String {
+        self.arn().kinesis_name()
+    }
+
+    /// Whether it or a consumer is in a short state.
+    pub fn is_unfinished(&self) -> bool {
+        self.state.end() != self.state || self.consumers.iter().any(|consumer| consumer.state != ConsumerState::Active)
+    }
+
+    /// Ends its consumers' short states.
+    pub fn finish_consumers(&mut self) {
+        data_stream::finish(&mut self.consumers);
     }
 }
 

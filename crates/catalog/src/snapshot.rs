@@ -28,6 +28,8 @@ struct Names {
     tables: BTreeMap<String, TableId>,
     streams: BTreeMap<(String, String), StreamUid>,
     data_streams: BTreeMap<String, TableId>,
+    /// Tables' streams by the names that Kinesis's operations know.
+    kinesis: BTreeMap<String, StreamUid>,
 }
 
 /// All rows of definitions.
@@ -66,6 +68,7 @@ impl Snapshot {
             let definition: Arc<StreamDefinition> = reuse_or_parse(&key, &bytes, old)?;
             let names = snapshot.names.entry(definition.scope.clone()).or_default();
             names.streams.insert((definition.table_name.clone(), definition.label.clone()), definition.uid);
+            names.kinesis.insert(definition.kinesis_name(), definition.uid);
             snapshot.streams.insert(definition.uid, Row { bytes, definition });
         }
         for (key, bytes) in rows.data_streams {
@@ -161,6 +164,24 @@ impl Snapshot {
         self.stream(*self.names.get(&arn.table.scope)?.streams.get(&key)?)
     }
 
+    /// A table's stream by the name that Kinesis's operations know.
+    pub fn stream_by_kinesis_name(&self, scope: &Scope, name: &str) -> Option<&Arc<StreamDefinition>> {
+        self.stream(*self.names.get(scope)?.kinesis.get(name)?)
+    }
+
+    /// A scope's tables' streams whose names for Kinesis's operations follow `after`, in lexical order of those names.
+    pub fn streams_by_kinesis_name<'a>(
+        &'a self,
+        scope: &Scope,
+        after: &str,
+    ) -> impl Iterator<Item = &'a Arc<StreamDefinition>> + use<'a> {
+        let from = Bound::Excluded(after.to_owned());
+        let names = self.names.get(scope).into_iter();
+        names
+            .flat_map(move |names| names.kinesis.range((from.clone(), Bound::Unbounded)))
+            .filter_map(|(_, uid)| self.stream(*uid))
+    }
+
     /// A scope's streams, of one table name or of all, that follow `after = (table name, label)`, which need not exist
     /// any more.
     ///
@@ -235,6 +256,8 @@ mod tests {
             state: StreamState::Enabled,
             created: Millis(5),
             closed: None,
+            consumers: Vec::new(),
+            tags: BTreeMap::new(),
         };
         (stream_key(stream.uid), encode_stream(&stream))
     }
@@ -290,6 +313,9 @@ mod tests {
         assert_eq!(uids(Some("none"), None), [0u64; 0]);
         let arn = catalog.stream(StreamUid(1)).expect("is there").arn();
         assert_eq!(catalog.stream_by_arn(&arn).map(|s| s.uid), Some(StreamUid(1)));
+        assert_eq!(catalog.stream_by_kinesis_name(&scope, "ddb.b.2").map(|s| s.uid), Some(StreamUid(1)));
+        let after = |name| catalog.streams_by_kinesis_name(&scope, name).map(|s| s.uid.0).collect::<Vec<_>>();
+        assert_eq!((after("ddb."), after("ddb.b.1")), (vec![3, 2, 1, 4], vec![1, 4]));
     }
 
     #[test]

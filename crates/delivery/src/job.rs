@@ -3,13 +3,16 @@
 //! ```text
 //! index  Backfilling ─► fill ─► Finish        expiry  Enabling  ─► fill  ─► Finish
 //! index  Deleting    ─► sweep ─► Finish       expiry  Disabling ─► sweep ─► Finish      expiry  Enabled ─► expire, for ever
+//! destination  Active, Updating ─► replicate, for ever     destination  Disabling ─► replicate ─► Finish
 //! ```
 //! A job is cancelled by a change of the definition: its next step finds that there is nothing to do.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use headwater_catalog::{IndexState, Snapshot as Catalog, TableDefinition, TableState, TimeToLiveState};
+use headwater_catalog::{
+    IndexState, KinesisDestination, Snapshot as Catalog, TableDefinition, TableState, TimeToLiveState,
+};
 use headwater_log::IndexChange;
 
 /// What a job does.
@@ -21,6 +24,8 @@ pub enum Kind {
     Sweep,
     /// Deletes items that have expired.
     Expire,
+    /// Sends changes to a data stream.
+    Replicate,
 }
 
 impl Kind {
@@ -30,6 +35,7 @@ impl Kind {
             Self::Fill => "fill",
             Self::Sweep => "sweep",
             Self::Expire => "expire",
+            Self::Replicate => "replicate",
         }
     }
 }
@@ -41,10 +47,17 @@ pub struct Job {
     pub kind: Kind,
     /// The table.
     pub table: Arc<TableDefinition>,
-    /// Number of the index, or of the hidden one of the expiry.
-    pub index: u32,
-    /// How its end is told.
-    pub(crate) end: IndexChange,
+    /// What of the table.
+    pub(crate) subject: Subject,
+}
+
+/// What a job is about.
+#[derive(Clone, Debug)]
+pub(crate) enum Subject {
+    /// An index, or the hidden one of the expiry, by its number; and how the job's end is told.
+    Index { index: u32, end: IndexChange },
+    /// Where changes are sent.
+    Destination(Box<KinesisDestination>),
 }
 
 /// How far a job has come.
@@ -56,13 +69,24 @@ pub struct Progress {
     pub table: String,
     /// Name of the index; none for expiry.
     pub index: Option<String>,
-    /// Items seen so far by a filling job.
+    /// Items seen so far by a filling job, changes sent by a replication.
     pub items: u64,
 }
 
 /// All jobs of a catalog, in order of their tables.
 pub(crate) fn jobs(catalog: &Catalog) -> Vec<Job> {
-    catalog.all_tables().filter(|table| table.state != TableState::Deleting).flat_map(of_table).collect()
+    let of = |table: &Arc<TableDefinition>| {
+        let indexes = if table.state == TableState::Deleting { Vec::new() } else { of_table(table) };
+        indexes.into_iter().chain(replication(table)).collect::<Vec<_>>()
+    };
+    catalog.all_tables().flat_map(of).collect()
+}
+
+/// A table that is being deleted waits for this one.
+fn replication(table: &Arc<TableDefinition>) -> Option<Job> {
+    let destination = table.destination().filter(|destination| destination.state.moves())?;
+    let subject = Subject::Destination(Box::new(destination.clone()));
+    Some(Job { kind: Kind::Replicate, table: table.clone(), subject })
 }
 
 fn of_table(table: &Arc<TableDefinition>) -> Vec<Job> {
@@ -76,7 +100,8 @@ fn of_table(table: &Arc<TableDefinition>) -> Vec<Job> {
             IndexState::Creating | IndexState::Active | IndexState::Updating => continue,
         };
         let end = IndexChange::Finish { index: index.id };
-        jobs.push(Job { kind, table: table.clone(), index: index.id, end });
+        let subject = Subject::Index { index: index.id, end };
+        jobs.push(Job { kind, table: table.clone(), subject });
     }
     if let Some(expiry) = &table.time_to_live {
         let kind = match expiry.state {
@@ -84,7 +109,8 @@ fn of_table(table: &Arc<TableDefinition>) -> Vec<Job> {
             TimeToLiveState::Enabled => Kind::Expire,
             TimeToLiveState::Disabling => Kind::Sweep,
         };
-        jobs.push(Job { kind, table: table.clone(), index: expiry.index, end: IndexChange::FinishTimeToLive });
+        let subject = Subject::Index { index: expiry.index, end: IndexChange::FinishTimeToLive };
+        jobs.push(Job { kind, table: table.clone(), subject });
     }
     jobs
 }

@@ -9,7 +9,7 @@ use headwater_table::planted::PlantedBug;
 use headwater_table::{ReadError, Refusal, ttl};
 use headwater_types::{Millis, TableId};
 
-use crate::job::{Cursor, Job, Kind, jobs};
+use crate::job::{Cursor, Job, Kind, Subject, jobs};
 use crate::runner::Settings;
 
 /// What a step did.
@@ -54,26 +54,27 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// Does one step of a job.
-pub(crate) async fn step(log: &Log, job: &Job, settings: &Settings) -> Result<Step, Failure> {
+/// Does one step of a job on an index.
+pub(crate) async fn step(log: &Log, job: &Job, index: u32, settings: &Settings) -> Result<Step, Failure> {
     match job.kind {
-        Kind::Fill => fill(log, job, settings).await,
-        Kind::Sweep => sweep(log, job).await,
+        Kind::Fill => fill(log, job, index, settings).await,
+        Kind::Sweep => sweep(log, job, index).await,
         Kind::Expire => expire(log, job, settings).await,
+        Kind::Replicate => Ok(Step::default()),
     }
 }
 
 /// How far a job has come.
-pub(crate) fn cursor(log: &Log, job: &Job) -> Result<Cursor, Failure> {
-    let row = log.snapshot().get(&job_key(job.table.id, job.index)).map_err(Error::from)?;
+pub(crate) fn cursor(log: &Log, job: &Job, index: u32) -> Result<Cursor, Failure> {
+    let row = log.snapshot().get(&job_key(job.table.id, index)).map_err(Error::from)?;
     let torn = || Failure::Passing("the row of a job is none".to_owned());
     row.map_or(Ok(Cursor::default()), |row| Cursor::decode(&row).ok_or_else(torn))
 }
 
-async fn fill(log: &Log, job: &Job, settings: &Settings) -> Result<Step, Failure> {
-    let before = cursor(log, job)?;
+async fn fill(log: &Log, job: &Job, index: u32, settings: &Settings) -> Result<Step, Failure> {
+    let before = cursor(log, job, index)?;
     let Some(page) = backfill::page(log, &job.table, before.last.as_deref(), settings.rows_per_step)? else {
-        finish(log, job).await?;
+        finish(log, job, index).await?;
         return Ok(Step { rows: 0, more: true });
     };
     #[cfg(feature = "planted-bugs")]
@@ -87,28 +88,28 @@ async fn fill(log: &Log, job: &Job, settings: &Settings) -> Result<Step, Failure
     };
     let items = page.items() as u64;
     let after = Cursor { items: before.items + items, last: Some(page.last.clone()) };
-    let row = (job_key(job.table.id, job.index), after.encode());
+    let row = (job_key(job.table.id, index), after.encode());
     #[cfg(feature = "planted-bugs")]
     let page = {
         let mut page = page;
         if settings.planted == Some(PlantedBug::CursorApart) {
             page.only_cursor = true;
-            backfill::fill(log, &page, job.index, row.clone()).await?;
+            backfill::fill(log, &page, index, row.clone()).await?;
             log.runtime().sleep(std::time::Duration::from_millis(100)).await;
             page.only_cursor = false;
         }
         page
     };
-    match backfill::fill(log, &page, job.index, row).await? {
+    match backfill::fill(log, &page, index, row).await? {
         Filled::Entries(_) => Ok(Step { rows: items, more: true }),
         Filled::Over => Ok(Step::default()),
     }
 }
 
-async fn sweep(log: &Log, job: &Job) -> Result<Step, Failure> {
-    let rows = log.sweep_index(job.table.id, job.index).await?;
+async fn sweep(log: &Log, job: &Job, index: u32) -> Result<Step, Failure> {
+    let rows = log.sweep_index(job.table.id, index).await?;
     if rows == 0 {
-        finish(log, job).await?;
+        finish(log, job, index).await?;
     }
     Ok(Step { rows: rows as u64, more: true })
 }
@@ -133,8 +134,8 @@ async fn expire(log: &Log, job: &Job, settings: &Settings) -> Result<Step, Failu
     Ok(Step { rows: deleted, more: deleted > 0 })
 }
 
-async fn finish(log: &Log, job: &Job) -> Result<(), Failure> {
-    let (table, kind, index) = (job.table.id, job.kind, job.index);
+async fn finish(log: &Log, job: &Job, index: u32) -> Result<(), Failure> {
+    let (table, kind) = (job.table.id, job.kind);
     Ok(log.define(Finish { table, kind, index }).await?)
 }
 
@@ -149,9 +150,14 @@ impl Definition for Finish {
     type Answer = ();
 
     fn decide(&mut self, catalog: &headwater_catalog::Snapshot, _now: Millis) -> Defined<()> {
-        let same = |job: &Job| (job.table.id, job.kind, job.index) == (self.table, self.kind, self.index);
-        match jobs(catalog).into_iter().find(same) {
-            Some(job) => Defined::Change(vec![Change::Index { table: self.table, change: job.end }]),
+        let same = |job: Job| match job.subject {
+            Subject::Index { index, end } => {
+                ((job.table.id, job.kind, index) == (self.table, self.kind, self.index)).then_some(end)
+            }
+            Subject::Destination(_) => None,
+        };
+        match jobs(catalog).into_iter().find_map(same) {
+            Some(change) => Defined::Change(vec![Change::Index { table: self.table, change }]),
             None => Defined::Answer(()),
         }
     }

@@ -18,7 +18,7 @@ use crate::views::{Owner, TableView};
 /// Longest pause before a taken back append is tried again. Unit: µs of system time.
 const PAUSE_MICROS: u64 = 2_000;
 /// What a record takes in a group beside its payload. Unit: bytes.
-const RECORD_BYTES: usize = 128;
+pub(crate) const RECORD_BYTES: usize = 128;
 
 /// A record to be appended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,6 +46,18 @@ impl Log {
     ///         engine's.
     /// Order:  the answer comes after the records are durable and published.
     pub async fn append(&self, stream: TableId, records: Vec<Append>) -> Result<Vec<Appended>, Error> {
+        #[cfg(feature = "planted-bugs")]
+        {
+            self.append_badly(stream, records).await
+        }
+        #[cfg(not(feature = "planted-bugs"))]
+        {
+            self.append_together(stream, records).await
+        }
+    }
+
+    /// As one plan.
+    pub(crate) async fn append_together(&self, stream: TableId, records: Vec<Append>) -> Result<Vec<Appended>, Error> {
         let shared = &*self.shared;
         let size_bytes = records.iter().map(|record| record.payload.len() + RECORD_BYTES).sum::<usize>();
         if size_bytes > PLAN_BYTES_MAX {
@@ -61,6 +73,7 @@ impl Log {
             shared.queue.push(Entry::Plan(Planned {
                 tables: vec![PlannedTable { table: stream, view: view.view, version }],
                 touches: records.iter().map(|record| touch(stream, record)).collect(),
+                own: Vec::new(),
                 size_bytes,
                 completion: completion.clone(),
                 _place: place,
@@ -90,7 +103,7 @@ fn serving(view: &TableView) -> Option<&DataStreamDefinition> {
     }
 }
 
-fn touch(stream: TableId, record: &Append) -> PlannedTouch {
+pub(crate) fn touch(stream: TableId, record: &Append) -> PlannedTouch {
     let effect = Effect { record: Some(record.payload.clone()), ..Effect::default() };
     PlannedTouch { table: Some(stream), version: 0, hash: record.hash, key: Bytes::new(), effect }
 }

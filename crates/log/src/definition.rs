@@ -1,19 +1,22 @@
 //! Changes of definitions: create, update, delete tables, switch streams on and off, each one commit with its shards.
 
 mod data_stream;
+mod destination;
 mod index;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use headwater_catalog::resource::stream_label;
 use headwater_catalog::{
-    BillingMode, DataStreamDefinition, IndexState, Snapshot as Catalog, StreamDefinition, StreamState, StreamView,
-    TableDefinition, TableState, writer,
+    BillingMode, ConsumerDefinition, DataStreamDefinition, DestinationState, IndexState, Snapshot as Catalog,
+    StreamDefinition, StreamState, StreamView, TableDefinition, TableState, writer,
 };
 use headwater_storage::keyspace::{CATALOG_HEAD, lineage_head, partition_head, table_head};
 use headwater_storage::{Plan, Snapshot};
+use headwater_types::ids::uuid_text;
 use headwater_types::{Millis, Runtime, ShardUid, StreamUid, TableId, limits};
 
+pub use self::destination::DestinationChange;
 pub use self::index::IndexChange;
 use crate::error::Error;
 use crate::lineage::{self, Lineage, Partition};
@@ -77,7 +80,7 @@ pub enum Change {
         /// Whose.
         table: TableId,
     },
-    /// Drops a table and ends its stream.
+    /// Drops a table and ends its stream. One with a destination is DELETING until that has sent all.
     Delete {
         /// Which.
         table: TableId,
@@ -88,6 +91,13 @@ pub enum Change {
         table: TableId,
         /// What changes.
         change: IndexChange,
+    },
+    /// Changes where a table's changes are replicated.
+    Destination {
+        /// Whose.
+        table: TableId,
+        /// What changes.
+        change: DestinationChange,
     },
     /// Ends a short state of a table or a data stream; done by the log itself.
     Finish {
@@ -143,6 +153,15 @@ pub enum Change {
         /// How many.
         shards: usize,
     },
+    /// Replaces what Kinesis's operations record of a table's stream, at once.
+    RecordStream {
+        /// Which.
+        stream: StreamUid,
+        /// Registered consumers.
+        consumers: Vec<ConsumerDefinition>,
+        /// Tags.
+        tags: BTreeMap<String, String>,
+    },
     /// Forgets a stream whose retention is over; done by the log itself.
     Forget {
         /// Which.
@@ -169,18 +188,23 @@ pub(crate) fn plan(
     work.finish()
 }
 
-/// Tables and data streams in a short state, or whose shards are being changed.
-pub(crate) fn unfinished(catalog: &Catalog) -> Vec<TableId> {
-    let stream_waits = |table: &TableDefinition| {
-        let streams = catalog.streams(&table.scope, Some(&table.name), None);
-        streams.filter(|stream| stream.table == table.id).any(|stream| stream.state.end() != stream.state)
-    };
+/// Tables and data streams in a short state, or whose shards are being changed; a table that is gone as long as a stream of
+/// it is in one.
+pub(crate) fn unfinished(catalog: &Catalog) -> BTreeSet<TableId> {
     let index_waits = |table: &TableDefinition| table.indexes.iter().any(|index| index.state.end() != index.state);
-    let waits =
-        |table: &TableDefinition| table.state != TableState::Active || stream_waits(table) || index_waits(table);
-    let tables = catalog.all_tables().filter(|table| waits(table));
-    let streams = catalog.all_data_streams().filter(|stream| stream.is_unfinished());
-    tables.map(|table| table.id).chain(streams.map(|stream| stream.id)).collect()
+    let destination_waits = |table: &TableDefinition| {
+        let is_short = |state| matches!(state, DestinationState::Enabling | DestinationState::Updating);
+        table.destination().is_some_and(|destination| is_short(destination.state))
+    };
+    // The end of its destination is what a table being deleted waits for.
+    let is_drained = |table: &TableDefinition| table.state != TableState::Deleting || table.destination().is_none();
+    let waits = |table: &TableDefinition| {
+        table.state != TableState::Active && is_drained(table) || index_waits(table) || destination_waits(table)
+    };
+    let tables = catalog.all_tables().filter(|table| waits(table)).map(|table| table.id);
+    let streams = catalog.all_streams().filter(|stream| stream.is_unfinished()).map(|stream| stream.table);
+    let data_streams = catalog.all_data_streams().filter(|stream| stream.is_unfinished()).map(|stream| stream.id);
+    tables.chain(streams).chain(data_streams).collect()
 }
 
 /// Definitions being changed; `None` stands for one that goes.
@@ -203,8 +227,9 @@ impl Work<'_> {
             Change::Update { table } | Change::Record { table } => self.update(table, None),
             Change::EnableStream { table, view } => self.enable(*table, *view),
             Change::DisableStream { table } => self.disable(*table),
-            Change::Delete { table } if self.is_slow() => self.begin_delete(*table),
+            Change::Delete { table } if self.is_slow() || self.is_replicated(*table) => self.begin_delete(*table),
             Change::Delete { table } => self.delete(*table),
+            Change::Destination { table, change } => self.change_destination(*table, change),
             Change::Index { table, change } => self.change_index(*table, change),
             Change::Finish { id } if self.catalog.data_stream_by_id(*id).is_some() => self.finish_data_stream(*id),
             Change::Finish { id } => self.finish_states(*id),
@@ -215,6 +240,7 @@ impl Work<'_> {
             Change::SplitShard { id, shard, at } => self.split_shard(*id, *shard, *at),
             Change::MergeShards { id, first, second } => self.merge_shards(*id, *first, *second),
             Change::Reshard { id, shards } => self.reshard(*id, *shards),
+            Change::RecordStream { stream, consumers, tags } => self.record_stream(*stream, consumers, tags),
             Change::Forget { stream } => self.forget(*stream),
         }
     }
@@ -225,7 +251,7 @@ impl Work<'_> {
         }
         let mut table = wanted.clone();
         table.id = self.lineage.ids.table();
-        table.table_uuid = uuid(self.lineage.runtime.random_u128());
+        table.table_uuid = uuid_text(self.lineage.runtime.random_u128());
         table.created = self.lineage.now;
         table.state = if self.is_slow() { TableState::Creating } else { TableState::Active };
         (table.stream, table.latest_stream, table.latest_stream_label) = (None, None, None);
@@ -235,6 +261,7 @@ impl Work<'_> {
         }
         table.last_index = table.indexes.len() as u32;
         (table.time_to_live, table.time_to_live_changed) = (None, None);
+        (table.destinations, table.internal) = (Vec::new(), None);
         let id = table.id;
         for range in lineage::tile(partitions_of(&table, self.settings)) {
             let partition = self.lineage.create(range);
@@ -263,6 +290,8 @@ impl Work<'_> {
             last_index: table.last_index,
             time_to_live: table.time_to_live.clone(),
             time_to_live_changed: table.time_to_live_changed,
+            destinations: table.destinations.clone(),
+            internal: table.internal,
             version: table.version,
             ..wanted.clone()
         };
@@ -276,6 +305,7 @@ impl Work<'_> {
         if table.stream.is_some() {
             return Err(Error::Invalid(format!("table {} has an enabled stream", table.name)));
         }
+        let internal = table.log_lineage();
         let (scope, name, key_schema) = (table.scope.clone(), table.name.clone(), table.key_schema.clone());
         let mut stream = StreamDefinition {
             uid,
@@ -288,6 +318,8 @@ impl Work<'_> {
             state: if slow { StreamState::Enabling } else { StreamState::Enabled },
             created: now,
             closed: None,
+            consumers: Vec::new(),
+            tags: BTreeMap::new(),
         };
         stream.label = stream_label(stream.created);
         // Labels name streams: two of one table name within a millisecond must differ.
@@ -303,7 +335,7 @@ impl Work<'_> {
         }
         self.streams.insert(uid, Some(stream));
         for partition in &mut self.partitions(id)? {
-            self.lineage.open(id, uid, partition, &[])?;
+            self.lineage.hand_over(id, internal, Some(uid), partition)?;
         }
         Ok(())
     }
@@ -314,6 +346,7 @@ impl Work<'_> {
         let Some(uid) = table.stream.take() else {
             return Err(Error::Invalid(format!("table {} has no stream", table.name)));
         };
+        let internal = table.log_lineage();
         if slow && table.state == TableState::Active {
             table.state = TableState::Updating;
         }
@@ -321,13 +354,14 @@ impl Work<'_> {
         stream.state = if slow { StreamState::Disabling } else { StreamState::Disabled };
         stream.closed = Some(now);
         for partition in &mut self.partitions(id)? {
-            self.lineage.close(id, uid, partition)?;
+            self.lineage.hand_over(id, Some(uid), internal, partition)?;
         }
         Ok(())
     }
 
     /// Shows the table as DELETING: nothing writes to it any more, its stream is closed.
     fn begin_delete(&mut self, id: TableId) -> Result<(), Error> {
+        self.disable_with_table(id)?;
         if self.table(id)?.stream.is_some() {
             self.disable(id)?;
         }
@@ -345,6 +379,9 @@ impl Work<'_> {
             let closed = stream.is_some() && partition.shard.take().is_some();
             self.lineage.end(id, partition, closed);
         }
+        if let Some(internal) = self.table(id)?.internal {
+            self.lineage.bury_stream(internal)?;
+        }
         self.lineage.bury(id);
         self.tables.insert(id, None);
         Ok(())
@@ -356,18 +393,39 @@ impl Work<'_> {
         for uid in streams {
             let stream = self.stream(uid)?;
             stream.state = stream.state.end();
+            stream.finish_consumers();
         }
+        if self.catalog.table_by_id(id).is_none() {
+            return Ok(());
+        }
+        self.settle_destination(id)?;
         let table = self.table(id)?;
         for index in &mut table.indexes {
             index.state = index.state.end();
         }
         match table.state {
+            TableState::Deleting if table.destination().is_some() => Ok(()),
             TableState::Deleting => self.delete(id),
             state => {
                 table.state = state.end().unwrap_or(state);
                 Ok(())
             }
         }
+    }
+
+    fn record_stream(
+        &mut self,
+        uid: StreamUid,
+        consumers: &[ConsumerDefinition],
+        tags: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        let slow = self.is_slow();
+        let stream = self.stream(uid)?;
+        (stream.consumers, stream.tags) = (consumers.to_vec(), tags.clone());
+        if !slow {
+            stream.finish_consumers();
+        }
+        Ok(())
     }
 
     fn forget(&mut self, uid: StreamUid) -> Result<(), Error> {
@@ -419,6 +477,11 @@ impl Work<'_> {
         self.lineage.finish()
     }
 
+    /// Whether something is still being sent of a table, or wants to be.
+    fn is_replicated(&self, id: TableId) -> bool {
+        self.catalog.table_by_id(id).is_some_and(|table| table.destination().is_some())
+    }
+
     fn is_slow(&self) -> bool {
         !self.settings.short_states.is_zero()
     }
@@ -459,14 +522,6 @@ fn partitions_of(table: &TableDefinition, settings: &Settings) -> usize {
     }
 }
 
-/// A version 4 UUID of these bits.
-fn uuid(bits: u128) -> String {
-    let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
-    let hex = format!("{bits:032x}");
-    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
-}
-
 #[cfg(test)]
 mod tests {
     use headwater_catalog::{KeyAttribute, KeyKind, KeySchema, Throughput};
@@ -487,11 +542,5 @@ mod tests {
             table.throughput = Throughput { read_units, write_units };
             assert_eq!(partitions_of(&table, &settings), partitions, "{read_units} {write_units}");
         }
-    }
-
-    #[test]
-    fn uuids_have_their_version_and_variant() {
-        assert_eq!(uuid(0), "00000000-0000-4000-8000-000000000000");
-        assert_eq!(uuid(u128::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
     }
 }

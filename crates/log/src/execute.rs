@@ -134,6 +134,7 @@ impl Shared {
         self.queue.push(Entry::Plan(Planned {
             tables: read.planned_tables(),
             touches: planned,
+            own: Vec::new(),
             size_bytes,
             completion: completion.clone(),
             _place: place,

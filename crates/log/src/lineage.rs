@@ -163,18 +163,31 @@ impl<'a> Lineage<'a> {
         partition: &mut Partition,
         children_of: &[(ShardName, u16)],
     ) -> Result<(), Error> {
+        self.open_after(table, stream, partition, children_of, None)
+    }
+
+    /// As `open`; `before` is the shard of another lineage that the partition's log was in until this plan.
+    pub fn open_after(
+        &mut self,
+        table: TableId,
+        stream: StreamUid,
+        partition: &mut Partition,
+        children_of: &[(ShardName, u16)],
+        before: Option<ShardUid>,
+    ) -> Result<(), Error> {
         let head = self.draft.moved(partition_head(partition.id), partition.version);
         self.draft.take(head);
         for (_, parent) in children_of.iter().filter(|(_, parent)| *parent != head) {
             self.draft.above(head, *parent);
         }
-        let (suffix, above) = match self.counted.get_mut(&stream) {
+        let suffix = match self.counted.get_mut(&stream) {
             Some(next) => {
                 *next += 1;
-                (*next - 1, children_of.iter().map(|(parent, _)| second_after(parent.created)).max())
+                *next - 1
             }
-            None => (self.runtime.random() as u32, None),
+            None => self.runtime.random() as u32,
         };
+        let above = children_of.iter().map(|(parent, _)| second_after(parent.created)).max();
         let name = ShardName { uid: self.ids.shard(), created: self.created(stream, above)?, suffix };
         let row = ShardRow {
             name,
@@ -184,6 +197,7 @@ impl<'a> Lineage<'a> {
             horizon: SequenceNumber::ZERO,
             hash_range: partition.range,
             partition: partition.id,
+            before,
             parents: children_of.iter().map(|(parent, _)| *parent).collect(),
         };
         self.draft.put_stamped(shard_key(stream, name.uid), row.encode(), head, OPENED_AT);
@@ -212,6 +226,26 @@ impl<'a> Lineage<'a> {
         self.put(table, partition);
         self.move_lineage(stream)?;
         Ok(Some((name, head)))
+    }
+
+    /// Takes a partition's log from one lineage to another, which goes on where the first ends; either may be none.
+    pub fn hand_over(
+        &mut self,
+        table: TableId,
+        from: Option<StreamUid>,
+        to: Option<StreamUid>,
+        partition: &mut Partition,
+    ) -> Result<(), Error> {
+        let closed = from.map(|from| self.close(table, from, partition)).transpose()?.flatten();
+        let before = closed.map(|(name, _)| name.uid);
+        to.map_or(Ok(()), |to| self.open_after(table, to, partition, &[], before))
+    }
+
+    /// Takes a number of its own under a partition's head: what is committed before lies below, what comes after above.
+    pub fn mark(&mut self, partition: &Partition) -> u16 {
+        let head = self.draft.moved(partition_head(partition.id), partition.version);
+        self.draft.take(head);
+        head
     }
 
     /// Ends a partition. Its head goes now, or, when it numbered a shard's end in this plan, at the next trimming.
@@ -381,7 +415,8 @@ impl<'a> Lineage<'a> {
     }
 }
 
-/// A data stream's numbers lead with the second of their shard's creation: a child's must be a later one than its parents'.
+/// Numbers as Kinesis shows them, also those of tables' streams, lead with the second of their shard's creation: a child's
+/// must be a later one than its parents'.
 fn second_after(parent: Millis) -> Millis {
     Millis((parent.0.div_euclid(1_000) + 1) * 1_000)
 }

@@ -133,6 +133,11 @@ impl Log {
         self.shared.cell.snapshot()
     }
 
+    /// Raised after every commit that readers can see.
+    pub fn published(&self) -> watch::Receiver<headwater_types::Position> {
+        self.shared.cell.published()
+    }
+
     /// The clock that the log goes by.
     pub fn clock(&self) -> &Clock {
         &self.shared.clock

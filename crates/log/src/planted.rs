@@ -9,6 +9,12 @@
 //! [`PlantedBug::NoOpRecorded`], [`PlantedBug::PendingShown`], [`PlantedBug::TrimEarly`]: one check is left out, where the
 //! check is made. [`PlantedBug::ChildBeforeClose`]: the closing of a parent is cut off the commit that opens its children.
 //!
+//! [`PlantedBug::MergeHalfClosed`]: the same of a merge's second parent alone.
+//!
+//! [`PlantedBug::TornAppend`], [`PlantedBug::FirstShardTakesAll`]: the records of one append are parted, or kept together
+//! where they should not be. [`PlantedBug::RetentionRevives`]: what is hidden is not noted when the retention changes. The
+//! rest of data streams is in `operations`, which asks [`Log::planted`](crate::Log::planted).
+//!
 //! [`PlantedBug::TornTransaction`] and [`PlantedBug::TokenApart`]: a plan is cut in parts, each committed after the other.
 
 #[cfg(feature = "planted-bugs")]
@@ -32,12 +38,20 @@ mod late {
 
     /// Takes the writes that close shards out of a plan of lineage.
     pub(crate) fn cut_closings(bug: Option<PlantedBug>, plan: &mut Plan) -> Vec<Write> {
-        if bug != Some(PlantedBug::ChildBeforeClose) || plan.writes.iter().all(|write| !opens(write)) {
-            return Vec::new();
+        let count = |of: fn(&Write) -> bool| plan.writes.iter().filter(|write| of(write)).count();
+        let (opened, closed) = (count(opens), count(closes));
+        match bug {
+            Some(PlantedBug::ChildBeforeClose) if opened > 0 => {
+                let (closings, rest) = std::mem::take(&mut plan.writes).into_iter().partition(closes);
+                plan.writes = rest;
+                closings
+            }
+            Some(PlantedBug::MergeHalfClosed) if opened > 0 && closed > opened => {
+                let last = plan.writes.iter().rposition(closes);
+                last.map(|last| plan.writes.remove(last)).into_iter().collect()
+            }
+            Some(_) | None => Vec::new(),
         }
-        let (closings, rest) = std::mem::take(&mut plan.writes).into_iter().partition(closes);
-        plan.writes = rest;
-        closings
     }
 
     fn stamped(write: &Write, offset: u32) -> bool {
@@ -106,6 +120,44 @@ mod late {
 }
 
 #[cfg(feature = "planted-bugs")]
+mod appends {
+    use headwater_types::TableId;
+
+    use crate::append::{Append, Appended};
+    use crate::error::Error;
+    use crate::open::Log;
+    use crate::settings::PlantedBug;
+
+    impl Log {
+        /// The bug that is switched on.
+        pub fn planted(&self) -> Option<PlantedBug> {
+            self.shared.settings.planted
+        }
+
+        /// Appends as the bug that is switched on does.
+        pub(crate) async fn append_badly(
+            &self,
+            stream: TableId,
+            mut records: Vec<Append>,
+        ) -> Result<Vec<Appended>, Error> {
+            match (self.planted(), records.first().map(|first| first.hash)) {
+                (Some(PlantedBug::TornAppend), Some(_)) if records.len() > 1 => {
+                    let rest = records.split_off(records.len() / 2);
+                    let mut appended = self.append_together(stream, records).await?;
+                    appended.extend(self.append_together(stream, rest).await?);
+                    Ok(appended)
+                }
+                (Some(PlantedBug::FirstShardTakesAll), Some(hash)) => {
+                    records.iter_mut().for_each(|record| record.hash = hash);
+                    self.append_together(stream, records).await
+                }
+                _ => self.append_together(stream, records).await,
+            }
+        }
+    }
+}
+
+#[cfg(feature = "planted-bugs")]
 mod apart {
     use std::sync::Arc;
 
@@ -168,6 +220,7 @@ mod apart {
                 self.queue.push(Entry::Plan(Planned {
                     tables: of_part.planned_tables(),
                     touches: planned,
+                    own: Vec::new(),
                     size_bytes: 0,
                     completion: completion.clone(),
                     _place: place.split(1).expect("a place counts more than a plan has keys"),

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use headwater_storage::HeadKey;
 use headwater_types::{HashKey, ShardUid, TableId};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
@@ -26,6 +27,8 @@ pub(crate) struct Planned {
     /// Tables with the view and the definition's version it was decided under.
     pub tables: Vec<PlannedTable>,
     pub touches: Vec<PlannedTouch>,
+    /// A mover's positions.
+    pub own: Vec<OwnHead>,
     pub size_bytes: usize,
     pub completion: Arc<Completion>,
     /// Held until the plan has ended.
@@ -49,6 +52,16 @@ pub(crate) struct PlannedTouch {
     /// Empty when a record is appended to a data stream.
     pub key: Bytes,
     pub effect: Effect,
+}
+
+/// A row with a head of its own, which fences the plan if it was moved since it was read.
+pub(crate) struct OwnHead {
+    pub head: HeadKey,
+    /// Zero: the row is new.
+    pub expected: u64,
+    pub key: Bytes,
+    /// None: the row goes, and its head.
+    pub value: Option<Bytes>,
 }
 
 /// Work that is alone in its group.

@@ -195,7 +195,7 @@ impl Shared {
         Ok((row, horizon))
     }
 
-    fn read_log(
+    pub(crate) fn read_log(
         &self,
         snapshot: &dyn Snapshot,
         shard: ShardUid,

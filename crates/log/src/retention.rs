@@ -3,6 +3,8 @@
 //! ```text
 //! 1. store the horizons ─► 2. tell the cell ─► 3. remove what is wholly behind them
 //! ```
+//! What a mover still wants stays in the cell, behind a horizon that hides it from everybody else.
+//!
 //! In this order nobody ever meets a gap that no stored horizon explains; a crash in between repeats the rest.
 
 use std::sync::atomic::Ordering;
@@ -12,6 +14,7 @@ use headwater_catalog::Snapshot as Catalog;
 use headwater_storage::contract::{Direction, From, Horizon, PageLimit};
 use headwater_storage::keyspace::{lineage_head, partition_head, prefix, token_head, token_key};
 use headwater_storage::{Plan, Snapshot};
+use headwater_types::hash::FixedMap;
 use headwater_types::{HashKey, Millis, SequenceNumber, ShardUid, StreamUid, TableId};
 
 use crate::definition::{Change, Defined, Definition};
@@ -19,6 +22,7 @@ use crate::draft::Draft;
 use crate::error::Error;
 use crate::lineage;
 use crate::open::Shared;
+use crate::positions;
 use crate::queue::{AloneEnd, Work};
 use crate::shard::{ShardRow, shard_key};
 use crate::stream;
@@ -192,6 +196,8 @@ struct Pass {
     drops: Vec<TrimStep>,
     streams: Vec<StreamUid>,
     buried: Vec<TrimStep>,
+    /// From where on movers want shards.
+    held: FixedMap<ShardUid, SequenceNumber>,
 }
 
 impl Shared {
@@ -248,13 +254,19 @@ impl Shared {
     fn look(&self, snapshot: &dyn Snapshot, catalog: &Catalog, now: Millis) -> Result<Pass, Error> {
         // What an earlier run stored but perhaps never told the cell is told once more.
         let first = !self.trimmed_once.swap(true, Ordering::AcqRel);
-        let mut pass = Pass::default();
+        let mut pass = Pass { held: positions::held(snapshot, catalog)?, ..Pass::default() };
         for definition in catalog.all_streams() {
             let retention_ms = self.trimmed_after(definition.uid);
-            let all_gone = look_at(snapshot, definition.uid, now, retention_ms, first, &mut pass)?;
+            let replicated = catalog.table_by_id(definition.table).is_some_and(|table| !table.destinations.is_empty());
+            let again = first || replicated;
+            let all_gone = look_at(snapshot, definition.uid, now, retention_ms, again, &mut pass)?;
             if all_gone && definition.closed.is_some_and(|closed| closed.0 + retention_ms <= now.0) {
                 pass.streams.push(definition.uid);
             }
+        }
+        // Nobody but a mover reads these.
+        for internal in catalog.all_tables().filter_map(|table| table.internal) {
+            look_at(snapshot, internal, now, 0, true, &mut pass)?;
         }
         for definition in catalog.all_data_streams() {
             look_at(snapshot, definition.uid, now, self.trimmed_after(definition.uid), first, &mut pass)?;
@@ -312,19 +324,23 @@ impl crate::open::Log {
     }
 }
 
-/// What is to be done about a stream's shards; whether all of them are gone.
+/// What is to be done about a stream's shards; whether all of them are gone. `again`: the cell is told of horizons that are
+/// stored already, too.
 fn look_at(
     snapshot: &dyn Snapshot,
     stream: StreamUid,
     now: Millis,
     retention_ms: i64,
-    first: bool,
+    again: bool,
     pass: &mut Pass,
 ) -> Result<bool, Error> {
     let mut all_gone = true;
     for row in stream::rows(snapshot, stream)? {
         let shard = row.name.uid;
-        let gone = row.is_gone_at(now, retention_ms);
+        let held = pass.held.get(&shard).copied();
+        let gone = held.is_none() && row.is_gone_at(now, retention_ms);
+        // Beyond this number movers want it.
+        let most = held.unwrap_or(SequenceNumber::ALL);
         all_gone &= gone;
         let below = if gone { SequenceNumber::ALL } else { row.horizon_at(now, retention_ms) };
         if gone {
@@ -332,9 +348,9 @@ fn look_at(
         }
         if row.horizon < below && (gone || worth_raising(snapshot, &row, below)?) {
             pass.raises.push(TrimStep::Horizon { stream, shard, below });
-            pass.horizons.push(Horizon { shard, below });
-        } else if gone || (first && row.horizon > SequenceNumber::ZERO) {
-            pass.horizons.push(Horizon { shard, below: row.horizon });
+            pass.horizons.push(Horizon { shard, below: below.min(most) });
+        } else if gone || (again && row.horizon > SequenceNumber::ZERO) {
+            pass.horizons.push(Horizon { shard, below: row.horizon.min(most) });
         }
     }
     Ok(all_gone)

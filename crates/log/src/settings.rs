@@ -53,6 +53,20 @@ pub enum PlantedBug {
     ChildBeforeClose,
     /// Records are trimmed after half of the retention.
     TrimEarly,
+    /// A merge closes its second parent in the commit after the one that opens the child.
+    MergeHalfClosed,
+    /// The records of one append are committed in two plans, one after the other.
+    TornAppend,
+    /// The records of one append all go to the shard of the first.
+    FirstShardTakesAll,
+    /// A longer retention shows again what a shorter one hid.
+    RetentionRevives,
+    /// A subscription that goes on after a number leaves the next record out.
+    SubscriptionSkips,
+    /// A subscription that goes on after a number begins with it.
+    SubscriptionRepeats,
+    /// The end of a merged shard names its child only if it is the child's first parent.
+    ChildOfFirstParent,
 }
 
 impl Default for Settings {

@@ -57,10 +57,14 @@ pub(crate) struct ShardRow {
     pub hash_range: (u128, u128),
     /// The partition whose head numbers it.
     pub partition: u64,
+    /// The shard of another lineage of its table that it continues, which its readers are not told of.
+    pub before: Option<ShardUid>,
     pub parents: Vec<ShardName>,
 }
 
 const FORMAT: u8 = 0;
+/// As `FORMAT`, with the shard of another lineage behind the partition.
+const FORMAT_BEFORE: u8 = 1;
 /// Where the opening number is stamped.
 pub(crate) const OPENED_AT: u32 = 1;
 /// Where the closing number is stamped.
@@ -70,7 +74,7 @@ const SHARD: u8 = b'S';
 impl ShardRow {
     pub fn encode(&self) -> Bytes {
         let mut row = Vec::with_capacity(98 + 20 * self.parents.len());
-        row.put_u8(FORMAT);
+        row.put_u8(if self.before.is_some() { FORMAT_BEFORE } else { FORMAT });
         row.put_u64(self.opened.0);
         row.put_u64(self.ending.map_or(0, |number| number.0));
         row.put_i64(self.closed.map_or(0, |at| at.0));
@@ -78,6 +82,9 @@ impl ShardRow {
         row.put_u128(self.hash_range.0);
         row.put_u128(self.hash_range.1);
         row.put_u64(self.partition);
+        if let Some(before) = self.before {
+            row.put_u64(before.0);
+        }
         for name in std::iter::once(&self.name).chain(&self.parents) {
             row.put_u64(name.uid.0);
             row.put_i64(name.created.0);
@@ -91,7 +98,8 @@ impl ShardRow {
     }
 
     fn parse(row: &mut &[u8]) -> Option<Self> {
-        if take::<1>(row)? != [FORMAT] {
+        let [format] = take::<1>(row)?;
+        if format != FORMAT && format != FORMAT_BEFORE {
             return None;
         }
         let opened = SequenceNumber(number(row)?);
@@ -100,12 +108,18 @@ impl ShardRow {
         let horizon = SequenceNumber(number(row)?);
         let hash_range = (u128::from_be_bytes(take(row)?), u128::from_be_bytes(take(row)?));
         let partition = number(row)?;
+        let before = if format == FORMAT_BEFORE { Some(ShardUid(number(row)?)) } else { None };
         let name = ShardName::parse(row)?;
         let mut parents = Vec::new();
         while !row.is_empty() {
             parents.push(ShardName::parse(row)?);
         }
-        Some(Self { name, opened, ending, closed, horizon, hash_range, partition, parents })
+        Some(Self { name, opened, ending, closed, horizon, hash_range, partition, before, parents })
+    }
+
+    /// All shards that it continues, of whatever lineage.
+    pub fn continues(&self) -> impl Iterator<Item = ShardUid> {
+        self.parents.iter().map(|parent| parent.uid).chain(self.before)
     }
 
     /// Below this number nothing is shown at store time `now`.
@@ -194,6 +208,7 @@ mod tests {
             horizon: SequenceNumber(3),
             hash_range: (1, u128::MAX),
             partition: 4,
+            before: None,
             parents: vec![name(1), name(2)],
         };
         let key = shard_key(StreamUid(1), ShardUid(7));
@@ -204,6 +219,9 @@ mod tests {
         stamped[ENDING_AT as usize..][..8].copy_from_slice(&12u64.to_be_bytes());
         (row.opened, row.ending) = (SequenceNumber(11), Some(SequenceNumber(12)));
         assert_eq!(ShardRow::decode(&key, &stamped).expect("readable"), row);
+        let switched = ShardRow { before: Some(ShardUid(5)), parents: Vec::new(), ..row.clone() };
+        assert_eq!(ShardRow::decode(&key, &switched.encode()).expect("readable"), switched);
+        assert!(switched.info().parents.is_empty() && switched.continues().eq([ShardUid(5)]));
         assert_eq!(row.info().id, "shardId-00000001573689847184-864758bb");
         let jumped = ShardRow { ending: Some(SequenceNumber::floor(Millis(1_000))), ..row.clone() };
         assert_eq!(jumped.info().closed, Some(Millis(1_000)), "noted at 9, before a jump, numbered after it");

@@ -1,5 +1,7 @@
 //! A stream's shards, at one snapshot.
 
+use std::collections::BTreeSet;
+
 use headwater_storage::Snapshot;
 use headwater_storage::contract::Direction;
 use headwater_types::{Millis, ShardUid, StreamUid};
@@ -13,6 +15,13 @@ use crate::shard::{ShardInfo, ShardName, ShardRow, shard_rows};
 /// parent without its children.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ShardList(Vec<ShardInfo>);
+
+impl FromIterator<ShardInfo> for ShardList {
+    /// Order: by id, as they are given.
+    fn from_iter<I: IntoIterator<Item = ShardInfo>>(shards: I) -> Self {
+        Self(shards.into_iter().collect())
+    }
+}
 
 impl ShardList {
     /// All of them.
@@ -44,6 +53,24 @@ impl ShardList {
         self.0.get(at)
     }
 
+    /// A table's shards as Kinesis's operations show them.
+    ///
+    /// Shape: known by a place, as a data stream's are: here their identities, which rise with creation (a store would need
+    ///        four thousand million shards to give one twice). What was closed without children is open: nothing comes any
+    ///        more, but no reader is sent on to a child that there is not.
+    #[must_use]
+    pub fn of_table_for_kinesis(mut self) -> Self {
+        let parents: BTreeSet<ShardUid> = self.0.iter().flat_map(|shard| shard.parents.iter().copied()).collect();
+        for shard in &mut self.0 {
+            shard.index = shard.uid.0 as u32;
+            shard.parent_indexes = shard.parents.iter().map(|parent| parent.0 as u32).collect();
+            if !parents.contains(&shard.uid) {
+                (shard.ending, shard.closed) = (None, None);
+            }
+        }
+        self
+    }
+
     /// The direct children of a shard.
     pub fn children(&self, id: &str) -> Vec<&ShardInfo> {
         self.0.iter().filter(|shard| shard.parent_ids.iter().any(|parent| parent == id)).collect()
@@ -59,7 +86,7 @@ pub(crate) fn list(
 ) -> Result<ShardList, Error> {
     let rows = rows(snapshot, stream)?;
     let listed = rows.iter().filter(|row| !row.is_gone_at(now, retention_ms));
-    Ok(ShardList(listed.map(ShardRow::info).collect()))
+    Ok(listed.map(ShardRow::info).collect())
 }
 
 /// All stored rows of a stream's shards, by rising identity.

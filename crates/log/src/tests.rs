@@ -4,6 +4,7 @@ mod chaos;
 mod checks;
 mod closing;
 mod commands;
+mod data_stream_chaos;
 mod data_streams;
 mod definitions;
 mod groups;
@@ -13,6 +14,7 @@ mod locking;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod postgres;
+mod replicated;
 mod retention;
 mod shards;
 mod threads;

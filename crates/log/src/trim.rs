@@ -7,6 +7,7 @@ use headwater_types::{SequenceNumber, ShardUid, StreamUid};
 
 use crate::error::Error;
 use crate::open::Log;
+use crate::positions;
 use crate::retention::TrimStep;
 use crate::shard::ShardRow;
 use crate::stream;
@@ -16,7 +17,7 @@ impl Log {
     ///
     /// Shape:  a number beyond the newest record trims all there is; what is written later stays.
     /// Errors: `Invalid` when the stream has no such shard.
-    /// Order:  as [`Log::retain`] has it: the horizon is stored before anything goes.
+    /// Order:  as [`Log::retain`] has it: the horizon is stored before anything goes. What a mover still wants is hidden only.
     pub async fn trim(
         &self,
         stream: StreamUid,
@@ -30,12 +31,14 @@ impl Log {
         if rows.is_empty() && shard.is_some() {
             return Err(Error::Invalid("the stream has no such shard".to_owned()));
         }
+        let held = positions::held(&*snapshot, &*shared.catalog()?)?;
         let (mut steps, mut horizons) = (Vec::new(), Vec::new());
         for row in &rows {
             let (shard, below) = (row.name.uid, below.min(end(&*snapshot, row)?));
             if row.horizon < below {
                 steps.push(TrimStep::Horizon { stream, shard, below });
-                horizons.push(Horizon { shard, below });
+                let most = held.get(&shard).copied().unwrap_or(SequenceNumber::ALL);
+                horizons.push(Horizon { shard, below: below.min(most) });
             }
         }
         shared.steps(steps).await?;

@@ -313,6 +313,30 @@ impl DynamoDb for Operations {
         Box::pin(kinesis_destination::describe(self, call, input))
     }
 
+    fn enable_kinesis_streaming_destination<'a>(
+        &'a self,
+        call: &'a Call,
+        input: EnableKinesisStreamingDestinationInput,
+    ) -> Answer<'a, EnableKinesisStreamingDestinationOutput> {
+        Box::pin(kinesis_destination::enable(self, call, input))
+    }
+
+    fn disable_kinesis_streaming_destination<'a>(
+        &'a self,
+        call: &'a Call,
+        input: DisableKinesisStreamingDestinationInput,
+    ) -> Answer<'a, DisableKinesisStreamingDestinationOutput> {
+        Box::pin(kinesis_destination::disable(self, call, input))
+    }
+
+    fn update_kinesis_streaming_destination<'a>(
+        &'a self,
+        call: &'a Call,
+        input: UpdateKinesisStreamingDestinationInput,
+    ) -> Answer<'a, UpdateKinesisStreamingDestinationOutput> {
+        Box::pin(kinesis_destination::update(self, call, input))
+    }
+
     unsupported! {
         execute_statement(ExecuteStatementInput) -> ExecuteStatementOutput;
         batch_execute_statement(BatchExecuteStatementInput) -> BatchExecuteStatementOutput;
@@ -322,11 +346,5 @@ impl DynamoDb for Operations {
         restore_table_to_point_in_time(RestoreTableToPointInTimeInput) -> RestoreTableToPointInTimeOutput;
         export_table_to_point_in_time(ExportTableToPointInTimeInput) -> ExportTableToPointInTimeOutput;
         import_table(ImportTableInput) -> ImportTableOutput;
-        enable_kinesis_streaming_destination(EnableKinesisStreamingDestinationInput)
-            -> EnableKinesisStreamingDestinationOutput;
-        disable_kinesis_streaming_destination(DisableKinesisStreamingDestinationInput)
-            -> DisableKinesisStreamingDestinationOutput;
-        update_kinesis_streaming_destination(UpdateKinesisStreamingDestinationInput)
-            -> UpdateKinesisStreamingDestinationOutput;
     }
 }

@@ -3,7 +3,7 @@
 mod describe;
 mod error;
 pub(crate) mod limits;
-mod read;
+pub(crate) mod read;
 mod validation;
 
 use headwater_api::dynamodb_streams::{

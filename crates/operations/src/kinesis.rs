@@ -5,6 +5,8 @@ mod error;
 pub(crate) mod limits;
 mod name;
 pub(crate) mod pages;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod policy;
 mod put;
 mod read;
@@ -15,6 +17,7 @@ mod shards;
 mod stream;
 mod subscribe;
 pub(crate) mod subscriptions;
+mod table_stream;
 mod tags;
 
 use headwater_api::kinesis as api;

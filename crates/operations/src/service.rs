@@ -7,9 +7,13 @@ use headwater_api::dynamodb_streams::DynamoDbStreams;
 use headwater_api::firehose::Firehose;
 use headwater_api::kinesis::Kinesis;
 use headwater_log::Log;
+use headwater_types::{ShardUid, StreamUid};
 
 use crate::dynamodb_streams::limits::Limits;
 use crate::kinesis;
+
+/// Whether a data stream's shard takes a record of so many bytes now.
+pub type Throttle = Arc<dyn Fn(StreamUid, ShardUid, usize) -> bool + Send + Sync>;
 
 /// The operations; clones share the log.
 #[derive(Clone)]
@@ -58,6 +62,13 @@ impl Operations {
         let data_streams = || Arc::new(kinesis::limits::Limits::new(self.log.clock().clone()));
         let kinesis_limits = limited.then(data_streams);
         Self { limits, kinesis_limits, ..self }
+    }
+
+    /// Whether a data stream's shard takes a record of so many bytes now, where rates are limited: for who appends to data
+    /// streams beside these operations.
+    pub fn throttle(&self) -> Option<Throttle> {
+        let limits = self.kinesis_limits.clone()?;
+        Some(Arc::new(move |stream, shard, bytes| limits.takes(stream, shard, bytes)))
     }
 
     /// DynamoDB.

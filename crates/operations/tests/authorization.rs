@@ -100,6 +100,29 @@ fn every_operation_asks_before_it_looks_anything_up() {
     });
 }
 
+/// Whichever name a table's stream is given to Kinesis's operations by, a policy knows it by one.
+#[test]
+fn a_tables_stream_is_one_resource_of_kinesis() {
+    memory::run(1, |world| async move {
+        let recorder = Arc::new(Recorder::default());
+        let target = InProcess::open(&world, recorder.clone()).await;
+        recorder.refusing.store(true, Ordering::SeqCst);
+        let name = "ddb.nothing-here.20260101000000000";
+        let arn = format!("arn:aws:kinesis:us-east-1:000000000000:stream/{name}");
+        let own = "arn:aws:dynamodb:us-east-1:000000000000:table/nothing-here/stream/2026-01-01T00:00:00.000";
+        for request in [json!({ "StreamName": name }), json!({ "StreamARN": arn }), json!({ "StreamARN": own })] {
+            for action in ["kinesis:DescribeStreamSummary", "kinesis:DescribeStream", "kinesis:ListShards"] {
+                recorder.asked.lock().expect("no panic before").clear();
+                let refusal = target.call(action, request.to_string().as_bytes()).await.expect_err(action);
+                assert_eq!(refusal.name(), "AccessDeniedException", "{action}: {refusal}");
+                let asked = recorder.asked.lock().expect("no panic before").clone();
+                let found: Vec<_> = asked.iter().map(|access| (&*access.action, &*access.resource_arn)).collect();
+                assert_eq!(found, [(action, &*arn)], "{request}");
+            }
+        }
+    });
+}
+
 #[test]
 fn a_transaction_asks_for_the_actions_of_its_items() {
     memory::run(1, |world| async move {

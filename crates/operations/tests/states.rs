@@ -139,6 +139,45 @@ fn short_states_are_seen_and_refuse_what_the_service_refuses() {
 }
 
 #[test]
+fn consumers_of_a_tables_stream_have_their_states_also_without_the_table() {
+    memory::run(1, |world| async move {
+        let target = InProcess::open_with(&world, Arc::new(AllowAll), SHORT).await;
+        answer(&target, "CreateTable", create()).await;
+        assert!(settled(&target).await);
+        let arn = answer(&target, "DescribeTable", named()).await["Table"]["LatestStreamArn"].clone();
+        let of = |name: &str| json!({ "StreamARN": arn, "ConsumerName": name });
+        let state = async |name: &str| {
+            let (status, body) = target.send("kinesis:DescribeStreamConsumer", &of(name)).await;
+            let shown = body.pointer("/ConsumerDescription/ConsumerStatus").and_then(Value::as_str);
+            (status == 200).then(|| shown.unwrap_or_default().to_owned())
+        };
+        let becomes = async |name: &str, wanted: Option<&str>| {
+            for _ in 0..1_000 {
+                if state(name).await.as_deref() == wanted {
+                    return;
+                }
+                target.pause().await;
+            }
+            panic!("{name} never becomes {wanted:?}");
+        };
+        for (name, table_is_there) in [("early", true), ("late", false)] {
+            if !table_is_there {
+                answer(&target, "DeleteTable", named()).await;
+                assert!(!settled(&target).await, "the table is gone at last");
+            }
+            let made = answer(&target, "kinesis:RegisterStreamConsumer", of(name)).await;
+            assert_eq!(made["Consumer"]["ConsumerStatus"], "CREATING");
+            let (code, _) = refusal(&target, "kinesis:DeregisterStreamConsumer", of(name)).await;
+            assert_eq!(code, "ResourceInUseException");
+            becomes(name, Some("ACTIVE")).await;
+            answer(&target, "kinesis:DeregisterStreamConsumer", of(name)).await;
+            assert_eq!(state(name).await.as_deref(), Some("DELETING"));
+            becomes(name, None).await;
+        }
+    });
+}
+
+#[test]
 fn while_throughput_changes_some_things_may_change_too() {
     memory::run(1, |world| async move {
         let target = InProcess::open_with(&world, Arc::new(AllowAll), SHORT).await;

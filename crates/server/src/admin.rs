@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
 use crate::control::http::Api;
+use crate::descriptors::Limit;
 use crate::store::OpenStore;
 
 /// What the pages show.
@@ -123,6 +124,21 @@ fn metrics(state: &State) -> String {
         ("headwater_job_filled_items_total", "counter", "Items entered into indexes by jobs.", jobs.filled),
         ("headwater_job_swept_entries_total", "counter", "Entries removed with their index.", jobs.swept),
         ("headwater_job_expired_items_total", "counter", "Items deleted because they had expired.", jobs.expired),
+        ("headwater_replicated_changes_total", "counter", "Changes sent to Kinesis data streams.", jobs.replicated),
+        (
+            "headwater_replication_oversized_total",
+            "counter",
+            "Changes not replicated: their record exceeds the stream's maximum.",
+            jobs.oversized,
+        ),
+        ("headwater_replication_lost_total", "counter", "Changes given up by replications.", jobs.lost),
+        (
+            "headwater_replication_throttled_total",
+            "counter",
+            "Times that a shard at its limit took nothing more from a replication.",
+            jobs.throttled,
+        ),
+        ("headwater_replication_duplicates_total", "counter", "Records sent twice as asked for.", jobs.duplicates),
         ("headwater_shard_hot_splits_total", "counter", "Partitions split because they were hot.", lived.hot_splits),
         (
             "headwater_shard_size_splits_total",
@@ -136,6 +152,19 @@ fn metrics(state: &State) -> String {
     ] {
         text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
     }
+    if let Some(limit) = Limit::of_process() {
+        let raised = u8::from(limit.soft == limit.hard);
+        text.push_str(&format!(
+            "# HELP headwater_descriptor_limit_raised Whether the limit of file descriptors is the hard one.\n\
+             # TYPE headwater_descriptor_limit_raised gauge\nheadwater_descriptor_limit_raised {raised}\n\
+             # TYPE process_max_fds gauge\nprocess_max_fds {}\n",
+            limit.soft
+        ));
+    }
+    // Linux only: elsewhere nothing is shown rather than something else.
+    if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
+        text.push_str(&format!("# TYPE process_open_fds gauge\nprocess_open_fds {}\n", open.count()));
+    }
     text.push_str(
         "# HELP headwater_job_items Items seen so far by the jobs of the moment.\n# TYPE headwater_job_items gauge\n",
     );
@@ -144,7 +173,21 @@ fn metrics(state: &State) -> String {
         let labels = format!("kind=\"{kind}\",table=\"{table}\",index=\"{index}\"");
         text.push_str(&format!("headwater_job_items{{{labels}}} {}\n", job.items));
     }
+    replications(state, &mut text);
     text
+}
+
+/// How far each replication is behind.
+fn replications(state: &State, text: &mut String) {
+    text.push_str(
+        "# HELP headwater_replication_lag_ms Age of the oldest change that is not replicated yet, in store time.\n\
+         # TYPE headwater_replication_lag_ms gauge\n",
+    );
+    for one in state.jobs.replications() {
+        let (table, stream) = (one.table, one.stream);
+        let labels = format!("table=\"{table}\",stream=\"{stream}\"");
+        text.push_str(&format!("headwater_replication_lag_ms{{{labels}}} {}\n", one.lag_ms));
+    }
 }
 
 #[cfg(test)]

@@ -81,6 +81,12 @@ pub struct Options {
     /// Access keys, secrets, accounts and principals (TOML); with it every signature is verified
     #[arg(long, value_name = "FILE", env = "HEADWATER_CREDENTIALS")]
     pub credentials: Option<PathBuf>,
+    /// Serve every API in TLS alone, with this certificate and those that vouch for it (PEM, its own first)
+    #[arg(long, value_name = "FILE", env = "HEADWATER_TLS_CERTIFICATE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// The private key of --tls-certificate (PEM); see also `headwater certs --help`
+    #[arg(long, value_name = "FILE", env = "HEADWATER_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
     /// Allow an address beyond loopback without credentials
     #[arg(long, env = "HEADWATER_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub insecure: Option<bool>,
@@ -121,6 +127,8 @@ impl Options {
             account: self.account.or(below.account),
             memory: self.memory.or(below.memory),
             credentials: self.credentials.or(below.credentials),
+            tls_certificate: self.tls_certificate.or(below.tls_certificate),
+            tls_key: self.tls_key.or(below.tls_key),
             insecure: self.insecure.or(below.insecure),
             control: self.control.or(below.control),
             control_token: self.control_token.or(below.control_token),
@@ -172,6 +180,15 @@ pub enum Audit {
     File(PathBuf),
 }
 
+/// The files that TLS is served with, in PEM.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsFiles {
+    /// The certificate, then those that vouch for it.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
 /// Where data is kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Store {
@@ -214,6 +231,8 @@ pub struct Config {
     pub memory_bytes: u64,
     /// File of access keys.
     pub credentials: Option<PathBuf>,
+    /// What the APIs are served with in TLS; none: they are served in the clear.
+    pub tls: Option<TlsFiles>,
     /// Whether the control API is served, and to whom.
     pub control: ControlAccess,
     /// Where audit lines go.
@@ -235,7 +254,7 @@ impl Config {
     /// Checks options and fills in defaults.
     ///
     /// Errors: an address beyond loopback without credentials (unless `insecure`), malformed accounts, contradicting
-    /// stores.
+    /// stores, a certificate without its key.
     pub fn check(options: Options) -> Result<Self> {
         let listen = match options.listen {
             Some(address) => address,
@@ -273,6 +292,12 @@ impl Config {
             control == ControlAccess::Off || admin != Admin::Off,
             "--control is served on the admin address: it does not go with --admin off"
         );
+        let tls = match (options.tls_certificate, options.tls_key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+            (Some(_), None) => bail!("--tls-certificate needs --tls-key, the private key of that certificate"),
+            (None, Some(_)) => bail!("--tls-key needs --tls-certificate, the certificate of that key"),
+        };
         let config = Self {
             listen,
             listen_streams: options.listen_streams,
@@ -289,6 +314,7 @@ impl Config {
             accounts,
             memory_bytes: options.memory.unwrap_or_else(quarter_of_memory),
             credentials: options.credentials,
+            tls,
             control,
             audit,
         };
@@ -376,5 +402,8 @@ mod tests {
     fn contradictions_and_unknown_names_are_refused() {
         assert!(Config::check(options("in_memory = true\ndata_dir = 'x'")).is_err());
         assert!(toml::from_str::<Options>("listn = '127.0.0.1:1'").is_err());
+        assert!(Config::check(options("tls_certificate = 'c.pem'")).is_err());
+        assert!(Config::check(options("tls_key = 'k.pem'")).is_err());
+        assert!(Config::check(options("tls_certificate = 'c.pem'\ntls_key = 'k.pem'")).is_ok_and(|c| c.tls.is_some()));
     }
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use headwater_delivery::{Disturbance, Jobs};
 use headwater_log::{Error, Log, sequence};
 use headwater_types::{HashKey, Millis, SequenceNumber, TableId};
 use headwater_wire::{FaultRule, FaultState, Faults};
@@ -23,7 +24,7 @@ use crate::lifecycle::Addresses;
 
 pub use self::names::Names;
 use self::names::Target;
-pub use self::view::{ClockView, HeatView, Refused, SequenceRange, ShardView, Shards, StreamView};
+pub use self::view::{ClockView, HeatView, Refused, ReplicationView, SequenceRange, ShardView, Shards, StreamView};
 
 /// A handle on a running server's clock, shards, faults and copies. Clones share it.
 #[derive(Clone)]
@@ -31,6 +32,7 @@ pub struct Control {
     log: Arc<Log>,
     forks: Arc<Forks>,
     faults: Arc<Faults>,
+    jobs: Arc<Jobs>,
 }
 
 /// Where a trim ends.
@@ -43,8 +45,8 @@ pub enum Before {
 }
 
 impl Control {
-    pub(crate) fn new(log: Arc<Log>, forks: Arc<Forks>, faults: Arc<Faults>) -> Self {
-        Self { log, forks, faults }
+    pub(crate) fn new(log: Arc<Log>, forks: Arc<Forks>, faults: Arc<Faults>, jobs: Arc<Jobs>) -> Self {
+        Self { log, forks, faults, jobs }
     }
 
     /// Store time and system time.
@@ -217,6 +219,22 @@ impl Control {
     /// Removes all faults; how many there were.
     pub fn clear_faults(&self) -> usize {
         self.faults.clear()
+    }
+
+    /// Replications of tables to data streams that are on, and how far behind they are.
+    pub fn replications(&self) -> Vec<ReplicationView> {
+        self.jobs.replications().into_iter().map(ReplicationView::of).collect()
+    }
+
+    /// Lets replications repeat and reorder records from now on, as the service may; none: no longer.
+    ///
+    /// Errors: shares above 100 percent.
+    pub fn disturb(&self, disturbance: Option<Disturbance>) -> Result<(), Refused> {
+        if disturbance.is_some_and(|wanted| wanted.duplicates > 100 || wanted.reorders > 100) {
+            return Err(Refused::invalid("duplicates and reorders are shares of at most 100 percent"));
+        }
+        self.jobs.disturb(disturbance);
+        Ok(())
     }
 
     /// Copies the store to a folder that is new or empty: see [`Forks::snapshot`].

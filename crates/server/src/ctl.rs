@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use headwater_wire::FaultState;
 use serde_json::{Value, json};
 
-use crate::control::{ClockView, HeatView, Refused, Shards, StreamView};
+use crate::control::{ClockView, HeatView, Refused, ReplicationView, Shards, StreamView};
 use crate::fork::{ForkInfo, SnapshotReport};
 use crate::lifecycle::Addresses;
 
@@ -49,7 +49,7 @@ enum Command {
         #[command(subcommand)]
         change: Option<ClockChange>,
     },
-    /// List all streams
+    /// List all streams, tables' streams with their names for Kinesis
     Streams,
     /// Show a stream's shards as a tree, parents above their children
     Shards {
@@ -108,6 +108,20 @@ enum Command {
     Faults {
         #[command(subcommand)]
         change: Option<FaultChange>,
+    },
+    /// List the replications of tables to Kinesis data streams, and how far behind they are
+    Replications,
+    /// Let replications repeat and reorder records, as the service may; without options no longer
+    Disturb {
+        /// Records that are sent twice, in percent
+        #[arg(long, value_name = "PERCENT", default_value_t = 0)]
+        duplicates: u8,
+        /// Records that are sent after the one that follows them, in percent
+        #[arg(long, value_name = "PERCENT", default_value_t = 0)]
+        reorders: u8,
+        /// Another seed disturbs others
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        seed: u64,
     },
     /// Copy the store to a new or an empty folder of the server's machine
     Snapshot {
@@ -261,6 +275,11 @@ impl Ctl {
             Command::ExpireIterators => Ask::Post("/v1/expire-iterators", json!({})),
             Command::Faults { change: None } => Ask::Get("/v1/faults", Vec::new()),
             Command::Faults { change: Some(change) } => change.ask(),
+            Command::Replications => Ask::Get("/v1/replications", Vec::new()),
+            Command::Disturb { duplicates, reorders, seed } => {
+                let body = json!({"duplicates": duplicates, "reorders": reorders, "seed": seed});
+                Ask::Post("/v1/replications/disturb", body)
+            }
             Command::Snapshot { directory } => Ask::Post("/v1/snapshot", json!({"directory": absolute(directory)})),
             Command::Fork { directory } => {
                 Ask::Post("/v1/fork", json!({"directory": directory.as_deref().map(absolute)}))
@@ -279,7 +298,7 @@ impl Ctl {
             Command::Clock { .. } => clock(&serde_json::from_value(answer)?),
             Command::Streams => {
                 let streams: Vec<StreamView> = serde_json::from_value(answer)?;
-                streams.iter().map(|stream| format!("{}  {}\n", stream.arn, stream.state)).collect()
+                streams.iter().map(stream).collect()
             }
             Command::Shards { .. } => tree::render(&serde_json::from_value::<Shards>(answer)?),
             Command::Heat { .. } | Command::Split { .. } | Command::Merge { .. } => {
@@ -287,7 +306,7 @@ impl Ctl {
             }
             Command::Rollover { .. } => format!("rolled over: {}\n", answer["rolled_over"]),
             Command::Trim { .. } => format!("shards trimmed: {}\n", answer["trimmed_shards"]),
-            Command::ExpireIterators | Command::EndFork { .. } => "done\n".to_owned(),
+            Command::ExpireIterators | Command::EndFork { .. } | Command::Disturb { .. } => "done\n".to_owned(),
             Command::Faults { change: None } => {
                 let faults: Vec<FaultState> = serde_json::from_value(answer)?;
                 faults.iter().map(fault).collect()
@@ -295,6 +314,10 @@ impl Ctl {
             Command::Faults { change: Some(FaultChange::Add { .. }) } => fault(&serde_json::from_value(answer)?),
             Command::Faults { change: Some(FaultChange::Remove { .. }) } => "done\n".to_owned(),
             Command::Faults { change: Some(FaultChange::Clear) } => format!("faults removed: {}\n", answer["cleared"]),
+            Command::Replications => {
+                let replications: Vec<ReplicationView> = serde_json::from_value(answer)?;
+                replications.iter().map(replication).collect()
+            }
             Command::Snapshot { .. } => snapshot(&serde_json::from_value(answer)?),
             Command::Fork { .. } | Command::Restore { .. } => addresses(&serde_json::from_value(answer)?),
             Command::Forks => {
@@ -315,6 +338,11 @@ impl Ctl {
         let members = self.query(table).into_iter().chain(more);
         Value::Object(members.map(|(name, value)| (name.to_owned(), Value::String(value))).collect())
     }
+}
+
+fn stream(view: &StreamView) -> String {
+    let kinesis = view.kinesis.as_ref().map_or_else(String::new, |name| format!("  {name}"));
+    format!("{}  {}{kinesis}\n", view.arn, view.state)
 }
 
 fn clock(view: &ClockView) -> String {
@@ -346,12 +374,17 @@ fn snapshot(report: &SnapshotReport) -> String {
 
 fn addresses(of: &Addresses) -> String {
     let admin = of.admin.map_or(String::new(), |admin| format!("admin     http://{admin}\n"));
-    format!("dynamodb  http://{}\nstreams   http://{}\n{admin}", of.dynamodb, of.streams)
+    format!("dynamodb  {}\nstreams   {}\n{admin}", of.url(of.dynamodb), of.url(of.streams))
 }
 
 fn fork(of: &ForkInfo) -> String {
     let data = of.data_dir.as_ref().map_or_else(|| "in memory".to_owned(), |data| data.display().to_string());
-    format!("http://{}  {data}\n", of.addresses.dynamodb)
+    format!("{}  {data}\n", of.addresses.url(of.addresses.dynamodb))
+}
+
+fn replication(of: &ReplicationView) -> String {
+    let ReplicationView { table, stream, state, sent, oversized, lost, lag_ms } = of;
+    format!("{table} → {stream}  {state}  {sent} sent, {oversized} too large, {lost} lost  {lag_ms} ms behind\n")
 }
 
 fn fault(state: &FaultState) -> String {

@@ -20,7 +20,7 @@
 //! // … a reader's checkpoint from before the jump has been trimmed …
 //! assert_eq!(after.store_ms - before.store_ms, 25 * 3_600_000);
 //! let refused = control.split(&Names::table("orders"), None).await.expect_err("nobody made the table");
-//! assert_eq!(refused.to_string(), "NotFound: no table orders");
+//! assert_eq!(refused.to_string(), "NotFound: no table orders, and no data stream");
 //! server.stop().await?;
 //! # Ok(())
 //! # }
@@ -46,16 +46,21 @@
 //! ```
 
 mod admin;
+pub mod certs;
 mod config;
 mod control;
 pub mod ctl;
+pub mod descriptors;
 mod fork;
 mod lifecycle;
 mod store;
 
-pub use config::{Admin, Audit, Config, ControlAccess, Durability, Options, Store};
-pub use control::{Before, ClockView, Control, HeatView, Names, Refused, SequenceRange, ShardView, Shards, StreamView};
+pub use config::{Admin, Audit, Config, ControlAccess, Durability, Options, Store, TlsFiles};
+pub use control::{
+    Before, ClockView, Control, HeatView, Names, Refused, ReplicationView, SequenceRange, ShardView, Shards, StreamView,
+};
 pub use fork::{ForkInfo, Forks, SnapshotReport};
+pub use headwater_delivery::Disturbance;
 pub use headwater_wire::{FaultApi, FaultKind, FaultRule, FaultState};
 pub use lifecycle::{Addresses, RunningServer, start_in_process};
 pub use store::FileUse;

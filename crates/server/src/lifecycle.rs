@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start: store (recovered) → log → operations → listeners bound → admin → ready
-//! stop:  not ready → forks → listeners end, running requests are answered → audit → log and store → admin
+//! stop:  not ready → forks → listeners end, running requests are answered → jobs → audit → log and store → admin
 //! ```
 
 use std::net::SocketAddr;
@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use headwater_api::Api;
-use headwater_delivery::Jobs;
+use headwater_delivery::{Doors, Events, Jobs};
 use headwater_log::Log;
 use headwater_operations::Operations;
 use headwater_storage::embedded;
 use headwater_types::runtime::tokio_runtime;
 use headwater_types::{BoxFuture, Clock, Millis, Runtime};
-use headwater_wire::{Accounts, ApiSet, Credentials, Faults, Parts, Server, Services, Sink};
+use headwater_wire::{Accounts, ApiSet, Credentials, Faults, Parts, Server, ServiceEvent, Services, Sink, Tls};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use crate::admin;
 use crate::config::{Admin, Audit, Config, ControlAccess};
 use crate::control::{self, Control, Refused};
+use crate::descriptors::Limit;
 use crate::fork::{Forks, SnapshotReport};
 use crate::store::{self, FileUse, OpenStore};
 
@@ -46,6 +47,16 @@ pub struct Addresses {
     pub firehose: SocketAddr,
     /// Health, readiness and metrics.
     pub admin: Option<SocketAddr>,
+    /// Whether the APIs are served in TLS; the admin address never is.
+    #[serde(default)]
+    pub tls: bool,
+}
+
+impl Addresses {
+    /// The URL of an API's address.
+    pub fn url(&self, of: SocketAddr) -> String {
+        format!("{}://{of}", if self.tls { "https" } else { "http" })
+    }
 }
 
 /// A server that runs until it is stopped; dropping it ends it as a crash would, which loses nothing acknowledged.
@@ -69,7 +80,7 @@ pub struct RunningServer {
 /// Starts a server on the current tokio runtime.
 ///
 /// Errors: the store cannot be opened (another process has it, another format, corrupt), an address is taken, the
-///         credentials cannot be read.
+///         credentials, or the certificate or its key, cannot be read or used.
 pub async fn start_in_process(config: Config) -> Result<RunningServer> {
     let settings = store::settings(&config);
     if let Some(snapshot) = &config.restore_from {
@@ -83,6 +94,7 @@ pub(crate) async fn start_on(config: Config, store: embedded::Settings) -> Resul
     let runtime = tokio_runtime::on(tokio::runtime::Handle::current());
     let clock = Clock::new(runtime.clone(), Millis(0));
     let credentials = credentials(&config)?;
+    let tls = tls(&config)?;
     let store = store::open(store, &runtime, &clock).await?;
     let settings = headwater_log::Settings {
         short_states: SHORT_STATES,
@@ -92,7 +104,6 @@ pub(crate) async fn start_on(config: Config, store: embedded::Settings) -> Resul
     };
     let log =
         Log::open(store.cell.clone(), runtime.clone(), clock.clone(), settings).await.context("opening the log")?;
-    let jobs = Jobs::start(log.clone(), headwater_delivery::Settings::default());
     let control_token = match &config.control {
         ControlAccess::Off => None,
         ControlAccess::Drawn => Some(format!("{:032x}", runtime.random_u128())),
@@ -113,16 +124,26 @@ pub(crate) async fn start_on(config: Config, store: embedded::Settings) -> Resul
     parts.credentials = credentials;
     // An eighth of the memory may be bodies on their way.
     parts.settings.bodies_bytes_max = usize::try_from(config.memory_bytes / 8).unwrap_or(usize::MAX).max(64 << 20);
+    if let Some(limit) = Limit::of_process() {
+        let wanted = parts.settings.connections_max;
+        parts.settings.connections_max = limit.connections(wanted);
+        if parts.settings.connections_max < wanted {
+            let (most, soft) = (parts.settings.connections_max, limit.soft);
+            tracing::warn!("at most {most} connections at once, not {wanted}: the process may open {soft} files");
+        }
+    }
     parts.audit = headwater_wire::Audit::start(&sink(&config.audit), &runtime, &clock, &parts.metrics)
         .context("opening the audit log")?;
     let (audit, metrics, faults) = (parts.audit.clone(), parts.metrics.clone(), parts.faults.clone());
+    let doors = Doors { throttle: operations.throttle(), events: Some(audited(audit.clone())) };
+    let jobs = Jobs::start_with(log.clone(), headwater_delivery::Settings::default(), doors);
     let server = Server::new(parts);
 
     let (stop, stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
-    let (mut addresses, listeners) = listen(&config, &server, &runtime, &stopped).await?;
+    let (mut addresses, listeners) = listen(&config, &server, tls.as_ref(), &runtime, &stopped).await?;
     let ready = Arc::new(AtomicBool::new(true));
-    let handle = Control::new(log.clone(), forks.clone(), faults.clone());
+    let handle = Control::new(log.clone(), forks.clone(), faults.clone(), jobs.clone());
     let state = admin::State {
         ready: ready.clone(),
         metrics,
@@ -166,7 +187,7 @@ impl RunningServer {
 
     /// Moves its clock and its shards, as the control API does.
     pub fn control(&self) -> Control {
-        Control::new(self.log.clone(), self.forks.clone(), self.faults.clone())
+        Control::new(self.log.clone(), self.forks.clone(), self.faults.clone(), self.jobs.clone())
     }
 
     /// The token of the control API, when that is served.
@@ -223,8 +244,8 @@ impl RunningServer {
         for listener in self.listeners {
             listener.await;
         }
-        self.audit.close().await;
         self.jobs.stop().await;
+        self.audit.close().await;
         let closed = self.log.close().await;
         self.stop_admin.send_replace(true);
         if let Some(admin) = self.admin {
@@ -245,6 +266,25 @@ fn credentials(config: &Config) -> Result<Credentials> {
     }
 }
 
+/// What happens to replications stands in the audit trail.
+fn audited(audit: headwater_wire::Audit) -> Events {
+    Arc::new(move |event| {
+        audit.happened(&ServiceEvent {
+            name: event.happening.as_str(),
+            account: &event.account,
+            region: &event.region,
+            resources: &[&event.table, &event.stream],
+            reason: &event.reason,
+        });
+    })
+}
+
+/// Errors: a file that is missing, cannot be read or holds something else, a key of another certificate; it is named.
+fn tls(config: &Config) -> Result<Option<Tls>> {
+    let Some(files) = &config.tls else { return Ok(None) };
+    Tls::from_files(&files.certificate, &files.key).context("--tls-certificate, --tls-key").map(Some)
+}
+
 fn sink(audit: &Audit) -> Sink {
     match audit {
         Audit::Off => Sink::Off,
@@ -261,13 +301,20 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
 async fn listen(
     config: &Config,
     server: &Server,
+    tls: Option<&Tls>,
     runtime: &Runtime,
     stopped: &watch::Receiver<bool>,
 ) -> Result<(Addresses, Vec<BoxFuture<'static, ()>>)> {
     let main = bind(config.listen).await?;
     let address = main.local_addr()?;
-    let mut addresses =
-        Addresses { dynamodb: address, streams: address, kinesis: address, firehose: address, admin: None };
+    let mut addresses = Addresses {
+        dynamodb: address,
+        streams: address,
+        kinesis: address,
+        firehose: address,
+        admin: None,
+        tls: tls.is_some(),
+    };
     let mut bound = vec![(main, ApiSet::ALL)];
     for (own, api, place) in [
         (config.listen_streams, Api::DynamoDbStreams, &mut addresses.streams),
@@ -281,8 +328,13 @@ async fn listen(
         }
     }
     let serve = |(listener, apis): (TcpListener, ApiSet)| {
-        let (server, stopped) = (server.clone(), stopped.clone());
-        done(runtime.spawn(async move { server.serve(listener, apis, ended(stopped)).await }))
+        let (server, tls, stopped) = (server.clone(), tls.cloned(), stopped.clone());
+        done(runtime.spawn(async move {
+            match tls {
+                None => server.serve(listener, apis, ended(stopped)).await,
+                Some(tls) => server.serve_tls(listener, tls, apis, ended(stopped)).await,
+            }
+        }))
     };
     Ok((addresses, bound.into_iter().map(serve).collect()))
 }

@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use headwater_server::certs::Certs;
 use headwater_server::ctl::Ctl;
-use headwater_server::{Config, ControlAccess, Options, RunningServer, Store, start_in_process};
+use headwater_server::descriptors::Limit;
+use headwater_server::{Config, ControlAccess, Options, RunningServer, Store, certs, start_in_process};
 use mimalloc::MiMalloc;
 
 /// A request allocates about a hundred times; the system's allocator takes a sixth of a put for that.
@@ -30,8 +32,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Make a certificate for this machine, and one that vouches for it
+    Certs(Certs),
     /// Move the clock and the shards of a running server
-    Ctl(Ctl),
+    Ctl(Box<Ctl>),
 }
 
 fn main() -> ExitCode {
@@ -50,11 +54,21 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let start = Instant::now();
     let arguments = Arguments::parse();
-    if let Some(Command::Ctl(ctl)) = arguments.command {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
-        print!("{}", runtime.block_on(ctl.run())?);
-        return Ok(());
+    match arguments.command {
+        Some(Command::Certs(certs)) => {
+            print!("{}", certs.run()?);
+            return Ok(());
+        }
+        Some(Command::Ctl(ctl)) => {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+            print!("{}", runtime.block_on(ctl.run())?);
+            return Ok(());
+        }
+        None => {}
+    }
+    if let Err(refused) = Limit::raise() {
+        tracing::warn!("{refused}");
     }
     let file = arguments.config.as_deref().map(Options::from_file).transpose()?.unwrap_or_default();
     let config = Config::check(arguments.options.or(file))?;
@@ -91,10 +105,11 @@ fn announce(server: &RunningServer, config: &Config, start: Instant) {
     if let Some(recovered) = server.recovered() {
         println!("  recovered  {recovered}");
     }
-    println!("  dynamodb   http://{}", addresses.dynamodb);
-    println!("  streams    http://{}", addresses.streams);
-    println!("  kinesis    http://{} (encryption of streams is described, not done)", addresses.kinesis);
-    println!("  firehose   http://{} (no operation of it is in this version)", addresses.firehose);
+    let url = |of| addresses.url(of);
+    println!("  dynamodb   {}", url(addresses.dynamodb));
+    println!("  streams    {}", url(addresses.streams));
+    println!("  kinesis    {} (encryption of streams is described, not done)", url(addresses.kinesis));
+    println!("  firehose   {} (no operation of it is in this version)", url(addresses.firehose));
     if let Some(admin) = addresses.admin {
         println!("  admin      http://{admin}/metrics");
         match (&config.control, server.control_token()) {
@@ -105,10 +120,12 @@ fn announce(server: &RunningServer, config: &Config, start: Instant) {
             (ControlAccess::Off | ControlAccess::Drawn, _) => {}
         }
     }
+    let trusted = config.tls.as_ref().and_then(|tls| certs::authority_beside(&tls.certificate));
+    let trusted = trusted.map_or(String::new(), |file| format!("AWS_CA_BUNDLE={} ", file.display()));
     println!(
-        "  try: AWS_ACCESS_KEY_ID=anyone AWS_SECRET_ACCESS_KEY=anything aws dynamodb list-tables --region eu-west-1 \
-         --endpoint-url http://{}",
-        addresses.dynamodb
+        "  try: {trusted}AWS_ACCESS_KEY_ID=anyone AWS_SECRET_ACCESS_KEY=anything aws dynamodb list-tables \
+         --region eu-west-1 --endpoint-url {}",
+        url(addresses.dynamodb)
     );
 }
 

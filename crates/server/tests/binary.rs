@@ -22,6 +22,8 @@ fn help_names_every_flag_and_its_variable() {
         "account",
         "memory",
         "credentials",
+        "tls-certificate",
+        "tls-key",
         "insecure",
         "audit",
         "config",
@@ -43,6 +45,8 @@ fn what_cannot_be_done_is_refused_with_a_reason_and_no_backtrace() {
         (&["--in-memory", "--data-dir", "somewhere"], "--in-memory keeps nothing"),
         (&["--in-memory", "--shard-life", "0"], "--shard-life: between 1"),
         (&["--in-memory", "--control", "--admin", "off"], "does not go with --admin off"),
+        (&["--in-memory", "--tls-certificate", "some.pem"], "--tls-certificate needs --tls-key"),
+        (&["--in-memory", "--tls-key", "some.pem"], "--tls-key needs --tls-certificate"),
         (&["--config", "no-such-file.toml"], "no-such-file.toml"),
     ];
     for (arguments, reason) in cases {

@@ -18,11 +18,15 @@ use serde_json::{Map, Value, json};
 const MODELS: [(&str, usize); 4] = [("dynamodb", 57), ("dynamodb-streams", 4), ("kinesis", 39), ("firehose", 12)];
 
 /// Something that each pattern of a required member takes.
-const SAMPLES: [(&str, &str); 8] = [
+const SAMPLES: [(&str, &str); 9] = [
     ("[a-zA-Z0-9_.-]+", "sample"),
     (r"^[a-z0-9A-Z]+[\.\-\w]*[a-z0-9A-Z]+$", "sample"),
     (r"arn:aws.*:kinesis:.*:\d{12}:.*stream/\S+", "arn:aws:kinesis:eu-west-1:000000000000:stream/sample"),
     (r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+", "arn:aws:kinesis:eu-west-1:000000000000:stream/sample"),
+    (
+        r"^(arn):aws.*:kinesis:.*:\d{12}:.*stream\/[a-zA-Z0-9_.-]+\/consumer\/[a-zA-Z0-9_.-]+:[0-9]+",
+        "arn:aws:kinesis:eu-west-1:000000000000:stream/sample/consumer/sample:1",
+    ),
     (r"0|([1-9]\d{0,38})", "1"),
     (r"^(?!aws:)[\p{L}\p{Z}\p{N}_.:\/=+\-@%]*$", "sample"),
     ("[0-9]+", "1"),

@@ -92,6 +92,9 @@ pub struct Settings {
     pub memory_bytes: u64,
     /// The size of an index part in memory, if not derived from `memory_bytes`. Unit: bytes.
     pub memtable_bytes: Option<u64>,
+    /// Values from this size on are kept in files of their own, apart from their keys; absent: all stay with their keys.
+    /// A store stays as it was made. For measurements: decision 0009 says why no build of the server sets it. Unit: bytes.
+    pub separate_values_from: Option<u32>,
     /// A segment is closed before it grows beyond this; a larger group has one of its own. Unit: bytes.
     pub segment_bytes: u64,
     /// The index is flushed at least once in this many bytes of log, which bounds a start after a crash. Unit: bytes.
@@ -135,6 +138,7 @@ impl Settings {
             durability: Durability::Strict,
             memory_bytes: 512 * 1024 * 1024,
             memtable_bytes: None,
+            separate_values_from: None,
             segment_bytes: 64 * 1024 * 1024,
             replay_bytes_max: 512 * 1024 * 1024,
             reserve_bytes: None,

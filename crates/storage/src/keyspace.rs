@@ -1,7 +1,7 @@
 //! Every key prefix and head kind, and the room that owns it. Two rooms never share one.
 
 use bytes::Bytes;
-use headwater_types::{HashKey, StreamUid, TableId};
+use headwater_types::{HashKey, ShardUid, StreamUid, TableId};
 
 use crate::contract::HeadKey;
 
@@ -23,6 +23,8 @@ pub mod prefix {
     pub const TOKEN: u8 = 0x12;
     /// Durable jobs and their cursors: `JOB | table id (8) | index id (4)`. Owner: delivery.
     pub const JOB: u8 = 0x20;
+    /// Positions of movers in the logs of tables: `MOVER | kind (1) | incarnation (8) | …`. Owner: log.
+    pub const MOVER: u8 = 0x21;
 }
 
 /// Where an idempotency token lies, by the hash of all that names it.
@@ -42,6 +44,7 @@ mod kind {
     pub const PARTITION: u8 = 3;
     pub const LINEAGE: u8 = 4;
     pub const TOKEN: u8 = 5;
+    pub const MOVER: u8 = 6;
 }
 
 /// The head of the list of all definitions: moved by every definition change.
@@ -70,6 +73,11 @@ pub const fn lineage_head(stream: StreamUid) -> HeadKey {
 /// The head of an idempotency token, by 120 bits of its hash.
 pub const fn token_head(hash: u128) -> HeadKey {
     head(kind::TOKEN, hash >> 8)
+}
+
+/// The head of a mover's position in a shard, by 56 bits of the mover's incarnation: moved by every step.
+pub const fn position_head(mover: StreamUid, shard: ShardUid) -> HeadKey {
+    head(kind::MOVER, ((mover.0 as u128) << 64) | shard.0 as u128)
 }
 
 const fn head(kind: u8, identity: u128) -> HeadKey {

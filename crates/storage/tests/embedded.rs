@@ -73,6 +73,16 @@ fn the_engine_on_disk_conforms_while_it_rotates_and_rolls_all_the_time() {
     println!("disk and tree, small parts: {report:?}");
 }
 
+#[test]
+fn the_engine_with_values_apart_from_their_keys_conforms() {
+    let report = conforms_on_disk(|settings| {
+        settings.separate_values_from = Some(1);
+        settings.rotate_one_in = Some(3);
+        settings.memtable_bytes = Some(64 * 1024);
+    });
+    println!("disk and tree, values apart: {report:?}");
+}
+
 fn conforms_simulated(seed: u64) -> (conformance::Report, u64) {
     let world = World::new(seed);
     let runtime = world.node(1);

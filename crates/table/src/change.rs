@@ -8,6 +8,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use headwater_catalog::{StreamDefinition, StreamView};
 use headwater_log::{LogRecord, sequence};
+use headwater_types::key::ItemKey;
 use headwater_types::stored::Corrupt;
 use headwater_types::{HashKey, Item, SequenceNumber, ShardUid};
 
@@ -91,7 +92,7 @@ pub fn encode(origin: Origin, old: Option<&Row>, new: Option<&Row>) -> Bytes {
     payload.freeze()
 }
 
-fn decode(payload: &Bytes) -> Result<(Origin, Option<Row>, Option<Row>), Corrupt> {
+pub(crate) fn decode(payload: &Bytes) -> Result<(Origin, Option<Row>, Option<Row>), Corrupt> {
     let mut rest = payload.clone();
     let [version, origin, present] = *rest.first_chunk::<3>().ok_or(Corrupt)?;
     rest.advance(3);
@@ -144,6 +145,12 @@ pub fn render(stream: &StreamDefinition, shard: ShardUid, record: &LogRecord) ->
         view: stream.view,
         origin,
     })
+}
+
+/// Where the changed item lies among all hashes, and so in which shard; `None` for a record without its key.
+pub fn placement(stream: &StreamDefinition, change: &ChangeRecord) -> Option<HashKey> {
+    let partition = change.keys.get(&stream.key_schema.hash.name)?;
+    ItemKey::new(partition, None).map(|key| key.hash)
 }
 
 /// Shard and number name a record for good; hashed, so that nobody reads an order into it.

@@ -16,6 +16,7 @@ mod plan;
 pub mod planted;
 pub mod query;
 pub mod read;
+pub mod replica;
 pub mod row;
 pub mod schema;
 pub mod transact;

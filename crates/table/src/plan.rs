@@ -166,7 +166,7 @@ pub(crate) fn effect(
         },
         items: i64::from(new.is_some()) - i64::from(old.is_some()),
         bytes: size(new) - size(old),
-        record: table.stream.is_some().then(|| change::encode(origin, old, new)),
+        record: table.log_lineage().is_some().then(|| change::encode(origin, old, new)),
         entries,
     };
     Ok(PlannedItem { effect, uses })

@@ -2,7 +2,15 @@
 
 use std::fmt;
 
+use crate::hash::HashKey;
 use crate::ids::Scope;
+
+/// What the Kinesis names of tables' streams begin with; no data stream has such a name.
+pub const TABLE_STREAM_PREFIX: &str = "ddb.";
+/// Longest name of a Kinesis stream. Unit: characters. Source: "CreateStream", Kinesis API reference.
+const KINESIS_NAME_MAX: usize = 128;
+/// A dot and the hexadecimal digits of a hash.
+const HASHED_TAIL: usize = 33;
 
 /// What a DynamoDB ARN names.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,6 +61,26 @@ impl StreamArn {
         }
         Some(Self { table: TableArn { scope, table: table.to_owned() }, label: label.to_owned() })
     }
+
+    /// The name under which Kinesis's operations read this stream.
+    ///
+    /// Shape: `ddb.{table}.{digits of the label}`; beyond 128 characters the first 95 of them, a dot and the 32 hexadecimal
+    ///        digits of the whole name's MD5. No two streams have one name: of the plain form the last dot stands before the
+    ///        17 digits, of the other before 32.
+    pub fn kinesis_name(&self) -> String {
+        let digits: String = self.label.chars().filter(char::is_ascii_digit).collect();
+        let whole = format!("{TABLE_STREAM_PREFIX}{}.{digits}", self.table.table);
+        match whole.get(..KINESIS_NAME_MAX - HASHED_TAIL) {
+            Some(head) if whole.len() > KINESIS_NAME_MAX => format!("{head}.{:032x}", HashKey::of(whole.as_bytes()).0),
+            _ => whole,
+        }
+    }
+
+    /// Its ARN for Kinesis's clients, most of which take no ARN of DynamoDB.
+    pub fn kinesis_arn(&self) -> String {
+        let Scope { region, account } = &self.table.scope;
+        format!("arn:aws:kinesis:{region}:{account}:stream/{}", self.kinesis_name())
+    }
 }
 
 /// Splits `arn:{partition}:dynamodb:{region}:{account}:{resource}`.
@@ -75,6 +103,22 @@ fn dynamodb(text: &str) -> Option<(Scope, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn streams_have_a_name_for_kinesis() {
+        let of = |table: &str| {
+            let arn = format!("arn:aws:dynamodb:eu-west-1:000000000000:table/{table}/stream/2015-05-11T21:21:33.291");
+            StreamArn::parse(&arn).expect("an ARN")
+        };
+        assert_eq!(of("t.1").kinesis_name(), "ddb.t.1.20150511212133291");
+        assert_eq!(of("t").kinesis_arn(), "arn:aws:kinesis:eu-west-1:000000000000:stream/ddb.t.20150511212133291");
+        let (longest, longer) = (of(&"a".repeat(106)).kinesis_name(), of(&"a".repeat(107)).kinesis_name());
+        assert_eq!((longest.len(), longer.len()), (128, 128));
+        assert!(longest.ends_with(".20150511212133291"), "{longest}");
+        let tail = longer.rsplit('.').next().expect("a tail");
+        assert!(tail.len() == 32 && tail.bytes().all(|b| b.is_ascii_hexdigit()), "{longer}");
+        assert_ne!(longer, of(&"a".repeat(108)).kinesis_name());
+    }
 
     #[test]
     fn arns_survive_a_round_trip_and_others_are_refused() {

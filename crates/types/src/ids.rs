@@ -72,9 +72,23 @@ impl fmt::Display for Scope {
     }
 }
 
+/// These bits as a UUID of version 4.
+pub fn uuid_text(bits: u128) -> String {
+    let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let hex = format!("{bits:032x}");
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn uuids_have_their_version_and_variant() {
+        assert_eq!(uuid_text(0), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(uuid_text(u128::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+    }
 
     #[test]
     fn numbers_rise_within_and_across_milliseconds() {

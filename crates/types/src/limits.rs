@@ -37,6 +37,9 @@ pub const KINESIS_SUBSCRIPTION_LIFE_MS: i64 = 5 * 60 * 1_000;
 pub const PUT_RECORDS_BYTES_MAX: usize = 10 * 1_024 * 1_024;
 /// How long a DynamoDB stream's records are kept. Unit: ms of store time. Source: "Change data capture for DynamoDB Streams".
 pub const STREAM_RETENTION_MS: i64 = 24 * 60 * 60 * 1_000;
+/// How long a change is kept for a replication beyond what clients are shown. Unit: ms of store time. Source: the service
+/// is said to lose changes after 24 hours, unverified; ours.
+pub const MOVER_HOLD_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Open shards, hence partitions, of a new on-demand table. Source: observed on the service, unverified; configurable.
 pub const ON_DEMAND_PARTITIONS: usize = 4;
 /// What one partition can write. Unit: WCU. Source: "Burst and adaptive capacity", DynamoDB developer guide.

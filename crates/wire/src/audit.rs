@@ -1,4 +1,5 @@
-//! One audit line per call: who, what, which resource, with what outcome; never item data, never a request's wait.
+//! One audit line per call: who, what, which resource, with what outcome; never item data, never a request's wait. What
+//! happens without a call (a replication that stops) has a line too.
 //!
 //! Field names follow CloudTrail's. Lines are put into one bounded buffer that a task of its own writes out; what does
 //! not fit is dropped, counted, and the count written as a line of its own.
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 pub(crate) use line::Line;
+pub use line::ServiceEvent;
 use sink::Output;
 
 use crate::metrics::Metrics;
@@ -114,15 +116,26 @@ impl Audit {
         self.0.is_some()
     }
 
+    /// Queues the line of something that happened without a call.
+    pub fn happened(&self, event: &ServiceEvent<'_>) {
+        let Some((shared, _)) = &self.0 else { return };
+        let at = shared.clock.system();
+        self.queue(|out| event.append(out, at));
+    }
+
     /// Queues a line, or drops and counts it when the buffer is full.
     pub(crate) fn record(&self, line: &Line<'_>) {
+        self.queue(|out| line.append(out));
+    }
+
+    fn queue(&self, append: impl FnOnce(&mut Vec<u8>)) {
         let Some((shared, _)) = &self.0 else { return };
         let mut pending = shared.pending.lock();
         let start = pending.bytes.len();
         if pending.is_closing {
             return;
         }
-        line.append(&mut pending.bytes);
+        append(&mut pending.bytes);
         if pending.bytes.len() > shared.pending_bytes_max {
             pending.bytes.truncate(start);
             pending.dropped += 1;
@@ -242,11 +255,23 @@ mod tests {
         let audit = Audit::start(&Sink::file(path.clone()), &runtime, &clock, &metrics).unwrap();
         audit.record(&example("ID1"));
         audit.record(&Line { code: Some("ValidationException"), status: 400, ..example("ID2") });
+        audit.happened(&ServiceEvent {
+            name: "ReplicationStalled",
+            account: "111122223333",
+            region: "us-east-1",
+            resources: &["arn:1", "arn:2"],
+            reason: "no \"target\"",
+        });
         audit.close().await;
         audit.record(&example("late"));
         let text = std::fs::read_to_string(path).unwrap();
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(lines.len(), 2);
+        assert_eq!(lines.len(), 3);
+        let happened = lines[2].as_object().unwrap();
+        assert!(happened.contains_key("eventTime") && happened.len() == 8);
+        assert_eq!(happened["eventType"], "AwsServiceEvent");
+        assert_eq!(happened["resources"], serde_json::json!([{"ARN": "arn:1"}, {"ARN": "arn:2"}]));
+        assert_eq!(happened["additionalEventData"]["reason"], "no \"target\"");
         let first = serde_json::json!({
             "eventTime": "2015-08-30T12:36:00.042Z", "eventSource": "dynamodb.amazonaws.com", "eventName": "PutItem",
             "awsRegion": "us-east-1", "sourceIPAddress": "127.0.0.1", "userAgent": "agent\n1", "requestID": "ID1",

@@ -27,7 +27,7 @@ mod target;
 mod tls;
 mod visit;
 
-pub use audit::{Audit, Sink};
+pub use audit::{Audit, ServiceEvent, Sink};
 pub use auth::credentials::{ACCOUNT_DEFAULT, Accounts, InvalidCredentials, is_account};
 pub use auth::{Credential, Credentials};
 pub use faults::{FaultApi, FaultKind, FaultRule, FaultState, Faults};

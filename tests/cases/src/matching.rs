@@ -2,8 +2,10 @@
 //!
 //! Texts that begin with `$` match by kind: `$any`, `$absent`, `$string`, `$number`, `$integer`, `$uuid`, `$length n`,
 //! `$in A B`, `$like pattern` (`?` one character, `*` any), `$sum name name` (of saved numbers). Sets are compared without
-//! regard to order.
+//! regard to order. `{"$data": …}` matches base64 of JSON that matches.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::expand::Names;
@@ -25,6 +27,14 @@ pub fn matches(expected: &Value, actual: Option<&Value>, rule: Rule, names: &Nam
         return kind(text, actual, names).map_err(|why| format!("{path}: {why}, found {}", shown(actual)));
     }
     let Some(actual) = actual else { return Err(format!("{path}: missing, expected {}", shown(Some(expected)))) };
+    if let Value::Object(members) = expected
+        && let (Some(inside), 1) = (members.get("$data"), members.len())
+    {
+        let decoded = actual.as_str().and_then(|text| STANDARD.decode(text).ok());
+        let decoded = decoded.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let decoded: Value = decoded.ok_or_else(|| format!("{path}: no JSON in base64: {}", shown(Some(actual))))?;
+        return matches(inside, Some(&decoded), rule, names, &format!("{path}/$data"));
+    }
     match (expected, actual) {
         (Value::Object(wanted), Value::Object(found)) => object(wanted, found, rule, names, path),
         (Value::Array(wanted), Value::Array(found)) => {

@@ -51,6 +51,8 @@ pub struct Run<'t, T> {
     stream: Option<String>,
     /// The table whose expiry a step switched.
     expiring: Option<Value>,
+    /// The table whose Kinesis destination a step changed.
+    replicated: Option<Value>,
     /// A step moved time or shards.
     moved: bool,
 }
@@ -59,7 +61,17 @@ impl<'t, T: Target> Run<'t, T> {
     /// A run that has judged nothing yet.
     pub fn new(target: &'t T, names: Names) -> Self {
         let judged = BTreeMap::new();
-        Self { target, names, judged, changed: None, reindexed: None, stream: None, expiring: None, moved: false }
+        Self {
+            target,
+            names,
+            judged,
+            changed: None,
+            reindexed: None,
+            stream: None,
+            expiring: None,
+            replicated: None,
+            moved: false,
+        }
     }
 
     /// Runs a case; the error names the step.
@@ -113,6 +125,9 @@ impl<'t, T: Target> Run<'t, T> {
         if status == 200 && operation == "UpdateTimeToLive" {
             self.expiring = Some(step["request"]["TableName"].clone());
         }
+        if status == 200 && operation.ends_with("KinesisStreamingDestination") && !operation.starts_with("Describe") {
+            self.replicated = Some(step["request"]["TableName"].clone());
+        }
         if status == 200 && matches!(operation, "CreateTable" | "UpdateTable" | "DeleteTable") {
             let request = &step["request"];
             let mut updates = request["GlobalSecondaryIndexUpdates"].as_array().into_iter().flatten();
@@ -154,6 +169,7 @@ impl<'t, T: Target> Run<'t, T> {
     /// Waits until the table that was changed last has settled or is gone; whether it has, the next answer will tell.
     async fn settle(&mut self) {
         self.settle_stream().await;
+        self.settle_destination().await;
         let Some(table) = self.changed.take() else { return };
         for _ in 0..PAUSES_MAX {
             let (status, answer) = self.send("DescribeTable", &json!({ "TableName": table })).await;
@@ -179,6 +195,20 @@ impl<'t, T: Target> Run<'t, T> {
             let mut consumers = consumers["Consumers"].as_array().into_iter().flatten();
             let settled = summary["StreamStatus"] == "ACTIVE" && consumers.all(|one| one["ConsumerStatus"] == "ACTIVE");
             if settled {
+                return;
+            }
+            self.target.pause().await;
+        }
+    }
+
+    /// Waits until a Kinesis destination that was changed is on or off.
+    async fn settle_destination(&mut self) {
+        let Some(table) = self.replicated.take() else { return };
+        for _ in 0..PAUSES_MAX {
+            let (_, answer) = self.send("DescribeKinesisStreamingDestination", &json!({ "TableName": table })).await;
+            let mut destinations = answer["KinesisDataStreamDestinations"].as_array().into_iter().flatten();
+            if !destinations.any(|one| one["DestinationStatus"].as_str().is_some_and(|status| status.ends_with("ING")))
+            {
                 return;
             }
             self.target.pause().await;

@@ -4,6 +4,7 @@ package sdk
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -33,63 +34,75 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
-func run(m *testing.M) int {
+// start runs a server of its own and gives its endpoint; end ends it and says whether it ended well.
+func start(flags ...string) (endpoint string, end func() error, err error) {
 	binary := os.Getenv("HEADWATER_BIN")
 	if binary == "" {
-		fmt.Println("HEADWATER_BIN is not set: run `cargo xtask ci`")
-		return 1
+		return "", nil, errors.New("HEADWATER_BIN is not set: run `cargo xtask ci`")
 	}
 	folder, err := os.MkdirTemp("", "headwater-test-")
 	if err != nil {
-		fmt.Println(err)
-		return 1
+		return "", nil, err
 	}
-	defer os.RemoveAll(folder)
-	server := exec.Command(binary, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data-dir", filepath.Join(folder, "data"))
+	flags = append([]string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data-dir", filepath.Join(folder, "data")}, flags...)
+	server := exec.Command(binary, flags...)
 	output, err := server.StdoutPipe()
 	if err == nil {
 		server.Stderr = os.Stderr
 		err = server.Start()
 	}
 	if err != nil {
-		fmt.Println(err)
-		return 1
+		_ = os.RemoveAll(folder)
+		return "", nil, err
 	}
-	endpoint := make(chan string, 1)
+	end = func() error {
+		defer os.RemoveAll(folder)
+		_ = server.Process.Signal(syscall.SIGTERM)
+		return server.Wait()
+	}
+	found := make(chan string, 1)
 	go func() {
-		var found string
+		var address string
 		for lines := bufio.NewScanner(output); lines.Scan(); {
 			words := strings.Fields(lines.Text())
 			if len(words) == 2 && words[0] == "dynamodb" {
-				found = words[1]
+				address = words[1]
 			}
 			if len(words) > 0 && words[0] == "try:" {
-				endpoint <- found
+				found <- address
 			}
 		}
-		close(endpoint)
+		close(found)
 	}()
 	select {
-	case address := <-endpoint:
-		if address == "" {
-			fmt.Println("the server ended before it was ready")
-			return 1
-		}
-		provider := credentials.NewStaticCredentialsProvider("anyone", "anything", "")
-		client = dynamodb.New(dynamodb.Options{
-			BaseEndpoint: aws.String(address), Region: "eu-west-1", Credentials: provider, RetryMaxAttempts: 1,
-		})
-		streamReader = dynamodbstreams.New(dynamodbstreams.Options{
-			BaseEndpoint: aws.String(address), Region: "eu-west-1", Credentials: provider, RetryMaxAttempts: 1,
-		})
+	case endpoint = <-found:
+		err = errors.New("the server ended before it was ready")
 	case <-time.After(time.Minute):
-		fmt.Println("the server did not get ready")
+		err = errors.New("the server did not get ready")
+	}
+	if endpoint == "" {
 		_ = server.Process.Kill()
+		_ = end()
+		return "", nil, err
+	}
+	return endpoint, end, nil
+}
+
+func run(m *testing.M) int {
+	endpoint, end, err := start()
+	if err != nil {
+		fmt.Println(err)
 		return 1
 	}
+	provider := credentials.NewStaticCredentialsProvider("anyone", "anything", "")
+	client = dynamodb.New(dynamodb.Options{
+		BaseEndpoint: aws.String(endpoint), Region: "eu-west-1", Credentials: provider, RetryMaxAttempts: 1,
+	})
+	streamReader = dynamodbstreams.New(dynamodbstreams.Options{
+		BaseEndpoint: aws.String(endpoint), Region: "eu-west-1", Credentials: provider, RetryMaxAttempts: 1,
+	})
 	code := m.Run()
-	_ = server.Process.Signal(syscall.SIGTERM)
-	if err := server.Wait(); err != nil {
+	if err := end(); err != nil {
 		fmt.Println("the server did not end well:", err)
 		code = 1
 	}

@@ -11,19 +11,19 @@ const READY_WITHIN_MS = 60_000;
 
 /** A server process on a data directory of its own; `stop` ends it and fails when it does not end well. */
 export class Server {
-  static async start() {
+  static async start(...more) {
     const binary = process.env.HEADWATER_BIN;
     if (!binary) throw new Error("HEADWATER_BIN is not set: run `cargo xtask ci`");
     const server = new Server();
     server.folder = mkdtempSync(join(tmpdir(), "headwater-test-"));
-    const flags = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data-dir", join(server.folder, "data")];
+    const flags = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data-dir", join(server.folder, "data"), ...more];
     server.process = spawn(binary, flags, { stdio: ["ignore", "pipe", "pipe"] });
     server.output = "";
     server.endpoint = await new Promise((resolve, reject) => {
       const late = setTimeout(() => reject(new Error(`not ready:\n${server.output}`)), READY_WITHIN_MS);
       const read = (text) => {
         server.output += text;
-        const found = /^\s*dynamodb\s+(http:\/\/\S+)/m.exec(server.output);
+        const found = /^\s*dynamodb\s+(https?:\/\/\S+)/m.exec(server.output);
         if (found && /^\s*try:/m.test(server.output)) {
           clearTimeout(late);
           resolve(found[1]);

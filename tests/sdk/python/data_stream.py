@@ -1,5 +1,7 @@
 """Data streams for tests: made, reshaped, and read as an application would, parents before children."""
 
+import contextlib
+
 from headwater import until
 
 ALL_HASHES = (0, 2**128 - 1)
@@ -87,6 +89,27 @@ def read(kinesis, name, shard_id, kind="TRIM_HORIZON", limit=10_000, **more):
             return records, page
 
 
+def consumer(kinesis, arn, name):
+    """Registers a consumer and waits until it is ACTIVE; returns its ARN."""
+    made = kinesis.register_stream_consumer(StreamARN=arn, ConsumerName=name)["Consumer"]["ConsumerARN"]
+
+    def is_active():
+        described = kinesis.describe_stream_consumer(ConsumerARN=made)["ConsumerDescription"]
+        return described["ConsumerStatus"] == "ACTIVE"
+
+    until(is_active, f"{name} is ACTIVE", within_s=120)
+    return made
+
+
+def subscribe(kinesis, consumer_arn, shard_id, kind="TRIM_HORIZON", **more):
+    """The events of one subscription; leaving the loop ends it, as far as the client is concerned."""
+    start = {"Type": kind, **more}
+    answer = kinesis.subscribe_to_shard(ConsumerARN=consumer_arn, ShardId=shard_id, StartingPosition=start)
+    with contextlib.closing(answer["EventStream"]) as events:
+        for event in events:
+            yield event["SubscribeToShardEvent"]
+
+
 class Reader:
     """Follows every shard from TRIM_HORIZON with GetRecords, parents before children; `checkpoints` may be kept."""
 
@@ -114,6 +137,14 @@ class Reader:
         """After a restart a consumer goes on from its checkpoints."""
         self.iterators.clear()
 
+    def took(self, shard_id, records):
+        """What becomes of a page's records."""
+        self.checkpoints[shard_id] = records[-1]["SequenceNumber"]
+        self.records += [(shard_id, record) for record in records]
+
+    def ended(self, shard_id):
+        """A shard has been read to its end."""
+
     def poll(self):
         """One page of every shard that may be read; whether there was anything new."""
         progress = False
@@ -121,9 +152,8 @@ class Reader:
             if shard_id not in self.iterators:
                 self.iterators[shard_id] = iterator(self.kinesis, self.name, shard_id, **self.position(shard_id))
             page = self.kinesis.get_records(ShardIterator=self.iterators[shard_id], Limit=self.limit)
-            for record in page["Records"]:
-                self.checkpoints[shard_id] = record["SequenceNumber"]
-                self.records.append((shard_id, record))
+            if page["Records"]:
+                self.took(shard_id, page["Records"])
             progress |= bool(page["Records"])
             if page.get("NextShardIterator"):
                 self.iterators[shard_id] = page["NextShardIterator"]
@@ -131,6 +161,7 @@ class Reader:
                 # A closed shard names its children, and a child its parents: consumers rely on it.
                 assert page["ChildShards"] and all(shard_id in child["ParentShards"] for child in page["ChildShards"])
                 self.finished.add(shard_id)
+                self.ended(shard_id)
                 del self.iterators[shard_id]
                 progress = True
         return progress

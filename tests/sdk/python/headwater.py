@@ -58,7 +58,7 @@ class Server:
         self.endpoint = self._printed("dynamodb")
         self.admin = self._printed("admin")
         # A restart takes the same port, as a restarted service would keep its address.
-        self.listen = self.endpoint.removeprefix("http://")
+        self.listen = self.endpoint.split("://")[1]
 
     def control(self, path, body):
         """A call of the control API; the server was started with `--control --control-token` and CONTROL_TOKEN."""
@@ -76,7 +76,7 @@ class Server:
         ready.set()
 
     def _printed(self, what):
-        found = re.search(rf"^\s*{what}\s+(http://\S+)", "".join(self.output), re.MULTILINE)
+        found = re.search(rf"^\s*{what}\s+(https?://\S+)", "".join(self.output), re.MULTILINE)
         assert found, f"no address of {what} in:\n" + "".join(self.output)
         return found.group(1)
 
@@ -100,9 +100,11 @@ class Server:
         if self.own_dir:
             self.own_dir.cleanup()
 
-    def client(self, service, **options):
+    def client(self, service, verify=None, **options):
+        """`verify` names the certificate to trust, for a server in TLS."""
         config = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=60, **options)
-        return boto3.client(service, endpoint_url=self.endpoint, region_name=REGION, config=config, **CREDENTIALS)
+        place = {"endpoint_url": self.endpoint, "region_name": REGION}
+        return boto3.client(service, verify=verify, config=config, **place, **CREDENTIALS)
 
 
 def until(condition, what, within_s=30.0):

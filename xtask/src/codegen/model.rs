@@ -86,6 +86,9 @@ pub struct Shape {
     /// Set by overrides only: a text that begins with `arn:` is checked by hand.
     #[serde(skip)]
     pub or_arn: bool,
+    /// Set by overrides only: the ARN of a table's stream may stand here.
+    #[serde(skip)]
+    pub or_table_stream: bool,
     /// Set by overrides only: the member that holds a table's name with rules of its own.
     #[serde(skip)]
     pub table_name: Option<String>,

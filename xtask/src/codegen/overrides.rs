@@ -47,6 +47,9 @@ struct Entry {
     /// A text that begins with `arn:` is no name: pattern and lengths do not hold for it.
     #[serde(default)]
     or_arn: bool,
+    /// The ARN of a table's stream may stand here, which the model's pattern does not know.
+    #[serde(default)]
+    or_table_stream: bool,
     /// Missing, the table's name is refused before anything else, in words of its own.
     #[serde(default)]
     table_name: bool,
@@ -178,6 +181,7 @@ impl Entry {
             }
         }
         shape.or_arn |= self.or_arn;
+        shape.or_table_stream |= self.or_table_stream;
         shape.min = self.min.or(shape.min);
         shape.max = self.max.or(shape.max);
         shape.pattern = self.pattern.clone().or_else(|| shape.pattern.take());

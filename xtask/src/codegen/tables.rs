@@ -52,6 +52,9 @@ fn table(plan: &Plan<'_>, name: &str, shape: &Shape, out: &mut String) -> Result
     if shape.or_arn {
         out.push_str(".or_arn()");
     }
+    if shape.or_table_stream {
+        out.push_str(".or_table_stream()");
+    }
     if shape.sensitive {
         out.push_str(".sensitive()");
     }

@@ -1,5 +1,7 @@
 //! The constraints of one value, and what the service says about them.
 
+use headwater_types::arn::StreamArn;
+
 use crate::document::Document;
 use crate::schema::{Kind, Shape};
 
@@ -15,6 +17,7 @@ pub fn fit(shape: &Shape, value: &Document<'_>) -> bool {
 /// Whether a text keeps all constraints of its shape.
 pub fn fit_text(shape: &Shape, text: &str) -> bool {
     (shape.or_arn && text.starts_with("arn:"))
+        || (shape.or_table_stream && StreamArn::parse(text).is_some())
         || fit_length(shape, text)
             && fit_pattern(shape, text)
             && (shape.values.is_empty() || shape.values.contains(&text))

@@ -87,7 +87,7 @@ impl Committer {
                 Prepared { plan, after: After::Tables(changed.collect()) }
             }
             Work::Split { table, at, only } => {
-                let stream = catalog.table_by_id(*table).ok_or(Error::NoTable(*table))?.stream;
+                let stream = catalog.table_by_id(*table).ok_or(Error::NoTable(*table))?.log_lineage();
                 let before = lineage::load(snapshot, *table)?.ok_or(Error::NoTable(*table))?;
                 if only.is_some_and(|only| before.at(*at).is_none_or(|partition| partition.id != only)) {
                     return Ok(None);
@@ -150,13 +150,17 @@ impl Committer {
 /// The table that a change is about, when it exists already.
 fn changed_table(change: &Change) -> Option<TableId> {
     match change {
-        Change::Create { .. } | Change::Forget { .. } | Change::CreateDataStream { .. } => None,
+        Change::Create { .. }
+        | Change::Forget { .. }
+        | Change::CreateDataStream { .. }
+        | Change::RecordStream { .. } => None,
         Change::UpdateDataStream { stream } | Change::RecordDataStream { stream } => Some(stream.id),
         Change::Update { table } | Change::Record { table } => Some(table.id),
         Change::EnableStream { table, .. }
         | Change::DisableStream { table }
         | Change::Delete { table }
-        | Change::Index { table, .. } => Some(*table),
+        | Change::Index { table, .. }
+        | Change::Destination { table, .. } => Some(*table),
         Change::Finish { id }
         | Change::DeleteDataStream { id }
         | Change::SplitShard { id, .. }

@@ -177,6 +177,12 @@ fn build(
         let entries = effect.entries.into_iter().map(|(key, value)| Write { key, value, stamp: None });
         plan.writes.extend(own.into_iter().chain(entries));
     }
+    for own in std::mem::take(&mut planned.own) {
+        let moved = HeadChange::Move { items: 0, bytes: 0, take: false, above: Vec::new() };
+        let change = if own.value.is_some() { moved } else { HeadChange::Remove };
+        plan.heads.push(HeadUse { key: own.head, expected: own.expected, change });
+        plan.writes.push(Write { key: own.key, value: own.value, stamp: None });
+    }
     if !placed.is_empty() {
         planned.completion.place(placed);
     }

@@ -17,7 +17,7 @@ use crate::{Append, Appended, Change, Defined, Definition, Error, Log, ReadError
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Makes a data stream; an error when the name is taken.
-struct Make(&'static str, StreamMode, usize);
+pub(super) struct Make(pub &'static str, pub StreamMode, pub usize);
 
 impl Definition for Make {
     type Answer = (TableId, StreamUid);
@@ -38,7 +38,7 @@ fn definition(log: &Log, id: TableId) -> DataStreamDefinition {
     (**log.catalog().expect("known").data_stream_by_id(id).expect("there")).clone()
 }
 
-fn records(from: u64, count: u64) -> Vec<Append> {
+pub(super) fn records(from: u64, count: u64) -> Vec<Append> {
     let record = |at: u64| Append { hash: hash(at), payload: Bytes::copy_from_slice(&at.to_be_bytes()) };
     (from..from + count).map(record).collect()
 }
@@ -48,7 +48,7 @@ fn hash(at: u64) -> HashKey {
 }
 
 /// Every record of the stream along its lineage, by payload, with where it stands; panics on one that is there twice.
-fn all(log: &Log, uid: StreamUid) -> BTreeMap<u64, Appended> {
+pub(super) fn all(log: &Log, uid: StreamUid) -> BTreeMap<u64, Appended> {
     let mut found = BTreeMap::new();
     for (shard, (info, records)) in read_stream(log, uid) {
         for record in records {

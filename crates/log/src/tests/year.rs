@@ -176,8 +176,8 @@ async fn year(world: World, seed: u64) -> Totals {
             _ => {}
         }
         if step % 40 == 20 {
-            let shard = read_stream(&log, streams[1].uid).into_values().map(|(shard, _)| shard);
-            let open = shard.filter(|shard| shard.ending.is_none()).last().expect("an open shard");
+            let mut shards = read_stream(&log, streams[1].uid).into_values().map(|(shard, _)| shard);
+            let open = shards.rfind(|shard| shard.ending.is_none()).expect("an open shard");
             let at = open.hash_range.0 + (open.hash_range.1 - open.hash_range.0) / 2 + 1;
             let change = Change::SplitShard { id: streams[1].id, shard: open.uid, at };
             log.define(Just(vec![change])).await.expect("split");
@@ -189,7 +189,7 @@ async fn year(world: World, seed: u64) -> Totals {
         let retaining = log.clone();
         drop(runtime.spawn(async move { drop(retaining.retain().await) }));
         dice.sleep(Duration::from_micros(dice.random() % 20_000)).await;
-        if dice.random() % 3 == 0 {
+        if dice.random().is_multiple_of(3) {
             totals.take(&cell.stats());
             totals.crashes += 1;
             drop((cell, log, runtime));

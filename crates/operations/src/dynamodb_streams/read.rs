@@ -4,9 +4,9 @@ use headwater_api::dynamodb_streams as api;
 use headwater_api::dynamodb_streams::access;
 use headwater_api::{AnswerItem, Call, Error, Instant};
 use headwater_catalog::StreamDefinition;
-use headwater_log::{LogRecord, PageLimit, ReadFrom, ShardIterator};
+use headwater_log::{IteratorError, LogRecord, PageLimit, ReadFrom, ShardIterator};
 use headwater_table::EventName;
-use headwater_table::change::{self, Origin};
+use headwater_table::change::{self, ChangeRecord, Origin};
 use headwater_types::limits::{STREAM_ITERATOR_LIFE_MS, STREAM_PAGE_BYTES_MAX, STREAM_PAGE_RECORDS_MAX};
 use headwater_types::{ShardUid, StreamUid};
 
@@ -48,8 +48,9 @@ pub(crate) async fn records(
     let records = validation::limit(input.limit, STREAM_PAGE_RECORDS_MAX)?;
     let ShardIterator { stream: uid, shard, from, .. } =
         service.log.unseal(&input.shard_iterator).map_err(error::bad_iterator)?;
-    // The seal covers it: it is the ARN that the iterator was made for.
-    let arn = input.shard_iterator.split(MARK).next().unwrap_or_default();
+    // The seal covers it: it is the ARN that the iterator was made for. Tokens of Kinesis's operations have none.
+    let own = input.shard_iterator.split_once(MARK).filter(|(arn, _)| arn.starts_with("arn:"));
+    let (arn, _) = own.ok_or_else(|| error::bad_iterator(IteratorError::Invalid))?;
     let mut list = headwater_api::access::List::new(call, "dynamodb:GetRecords");
     list.arn(Some(arn));
     call.authorize(&list.finish())?;
@@ -74,8 +75,12 @@ fn seal(service: &Operations, arn: &str, stream: StreamUid, shard: ShardUid, fro
     service.log.seal(&iterator, &format!("{arn}{MARK}"))
 }
 
-fn render(stream: &StreamDefinition, shard: ShardUid, record: &LogRecord) -> Result<api::Record, Error> {
-    let change = change::render(stream, shard, record).map_err(corrupt)?;
+fn render(stream: &StreamDefinition, shard: ShardUid, of: &LogRecord) -> Result<api::Record, Error> {
+    Ok(record(stream, change::render(stream, shard, of).map_err(corrupt)?))
+}
+
+/// A change as clients see it.
+pub(crate) fn record(stream: &StreamDefinition, change: ChangeRecord) -> api::Record {
     let event_name = match change.event_name {
         EventName::Insert => api::OperationType::Insert,
         EventName::Modify => api::OperationType::Modify,
@@ -88,7 +93,7 @@ fn render(stream: &StreamDefinition, shard: ShardUid, record: &LogRecord) -> Res
             type_: Some("Service".to_owned()),
         }),
     };
-    Ok(api::Record {
+    api::Record {
         event_id: Some(change.event_id),
         event_name: Some(event_name),
         event_version: Some("1.1".to_owned()),
@@ -104,5 +109,5 @@ fn render(stream: &StreamDefinition, shard: ShardUid, record: &LogRecord) -> Res
             stream_view_type: Some(describe::view(change.view)),
         }),
         user_identity,
-    })
+    }
 }

@@ -4,10 +4,10 @@ use headwater_api::kinesis as api;
 use headwater_api::kinesis::{access, errors};
 use headwater_api::{Call, Error, Instant};
 use headwater_catalog::{ConsumerDefinition, ConsumerState, DataStreamDefinition};
-use headwater_log::{Change, IteratorError, ReadFrom};
+use headwater_log::{IteratorError, ReadFrom};
 use headwater_types::ShardUid;
 
-use super::stream::edit;
+use super::stream::record;
 use super::{error, name, policy, tags};
 use crate::service::Operations;
 
@@ -30,7 +30,7 @@ pub(super) async fn register(
     let tags = tags::checked(input.tags.clone().unwrap_or_default())?;
     call.authorize(&access::register_stream_consumer(call, &input))?;
     let mut made = None;
-    edit(service, call, &named, |stream, now| {
+    record(service, call, &named, |stream, now| {
         if !stream.state.serves() {
             name::active(call, stream)?;
         }
@@ -42,9 +42,8 @@ pub(super) async fn register(
             tags: tags.clone(),
         };
         made = Some(render(stream, &consumer));
-        let mut changed = stream.clone();
-        changed.consumers.push(consumer);
-        Ok(Some(Change::RecordDataStream { stream: Box::new(changed) }))
+        stream.consumers.push(consumer);
+        Ok(())
     })
     .await?;
     let consumer = made.ok_or_else(|| Error::internal("a consumer was registered without a decision"))?;
@@ -85,16 +84,19 @@ pub(super) async fn deregister(
     call.authorize(&access::deregister_stream_consumer(call, &input))?;
     let (arn, stream_arn, named) = (input.consumer_arn, input.stream_arn, input.consumer_name);
     let (stream, consumer) = name::consumer(service, call, arn.as_deref(), stream_arn.as_deref(), named.as_deref())?;
-    edit(service, call, &stream.name, |stream, _| {
-        let mut changed = stream.clone();
-        let same = |known: &&mut ConsumerDefinition| known.name == consumer.name && known.created == consumer.created;
-        let known = changed.consumers.iter_mut().find(same).ok_or_else(|| error::no_consumer(call, &consumer.name))?;
-        if known.state != ConsumerState::Active {
-            return Err(not_active(call, stream, known));
+    record(service, call, &stream.name, |stream, _| {
+        let same = |known: &ConsumerDefinition| known.name == consumer.name && known.created == consumer.created;
+        match stream.consumers.iter().find(|known| same(known)) {
+            None => return Err(error::no_consumer(call, &consumer.name)),
+            Some(known) if known.state != ConsumerState::Active => return Err(not_active(call, stream, known)),
+            Some(_) => {}
         }
-        known.state = ConsumerState::Deleting;
-        policy::forget(&mut changed, &stream.consumer_arn(&consumer));
-        Ok(Some(Change::RecordDataStream { stream: Box::new(changed) }))
+        for known in stream.consumers.iter_mut().filter(|known| same(known)) {
+            known.state = ConsumerState::Deleting;
+        }
+        let arn = stream.consumer_arn(&consumer);
+        policy::forget(stream, &arn);
+        Ok(())
     })
     .await?;
     Ok(api::DeregisterStreamConsumerOutput {})

@@ -6,8 +6,6 @@ use headwater_log::{IteratorError, ReadError};
 use headwater_types::Millis;
 use headwater_types::limits::KINESIS_ITERATOR_LIFE_MS;
 
-use super::name::shard_id;
-
 /// A stream that is not there. Source: observed by kinesalite's tests and LocalStack's AWS snapshots.
 pub(super) fn no_stream(call: &Call, name: &str) -> Error {
     errors::resource_not_found(format!("Stream {name} under account {} not found.", call.principal.account))
@@ -48,9 +46,9 @@ pub(super) fn refused(call: &Call, stream: &str, cause: headwater_log::Error) ->
 }
 
 /// A read of a shard that the log refuses.
-pub(super) fn unreadable(call: &Call, stream: &str, shard: u32, cause: ReadError) -> Error {
+pub(super) fn unreadable(call: &Call, stream: &str, shard: &str, cause: ReadError) -> Error {
     match cause {
-        ReadError::NoShard => no_shard(call, stream, &shard_id(shard)),
+        ReadError::NoShard => no_shard(call, stream, shard),
         ReadError::Trimmed => Error::internal("a trimmed position is read from the horizon"),
         ReadError::Log(cause) => refused(call, stream, cause),
     }

@@ -71,6 +71,16 @@ impl Shard {
         self.buckets().into_iter().for_each(|bucket| bucket.fill(at));
     }
 
+    /// A record is put, when there is room for it.
+    fn put(&mut self, bytes: usize) -> bool {
+        let allowed = self.records.left >= 1.0 && self.bytes.left > 0.0;
+        if allowed {
+            self.records.left -= 1.0;
+            self.bytes.left -= bytes as f64;
+        }
+        allowed
+    }
+
     fn is_full(&mut self) -> bool {
         self.buckets().iter().all(|bucket| bucket.is_full())
     }
@@ -102,14 +112,12 @@ impl Limits {
 
     /// Counts a record that is put. Errors: ProvisionedThroughputExceededException.
     pub fn put(&self, call: &Call, place: Place<'_>, bytes: usize) -> Result<(), Error> {
-        self.with(call, place, |shard| {
-            let allowed = shard.records.left >= 1.0 && shard.bytes.left > 0.0;
-            if allowed {
-                shard.records.left -= 1.0;
-                shard.bytes.left -= bytes as f64;
-            }
-            allowed
-        })
+        self.with(call, place, |shard| shard.put(bytes))
+    }
+
+    /// Counts a record that is put by ourselves; whether its shard takes it.
+    pub fn takes(&self, stream: StreamUid, shard: ShardUid, bytes: usize) -> bool {
+        self.taken((stream, shard), |shard| shard.put(bytes))
     }
 
     /// Counts a GetRecords. Errors: ProvisionedThroughputExceededException.
@@ -142,6 +150,10 @@ impl Limits {
     }
 
     fn with(&self, call: &Call, place: Place<'_>, take: impl FnOnce(&mut Shard) -> bool) -> Result<(), Error> {
+        if self.taken((place.stream, place.shard), take) { Ok(()) } else { Err(exceeded(call, place)) }
+    }
+
+    fn taken(&self, of: (StreamUid, ShardUid), take: impl FnOnce(&mut Shard) -> bool) -> bool {
         let at = self.clock.monotonic();
         let mut shards = self.shards.lock();
         if shards.len() >= BUCKETS_MAX {
@@ -150,9 +162,9 @@ impl Limits {
                 !shard.is_full()
             });
         }
-        let shard = shards.entry((place.stream, place.shard)).or_insert_with(|| Shard::full(at));
+        let shard = shards.entry(of).or_insert_with(|| Shard::full(at));
         shard.fill(at);
-        if take(shard) { Ok(()) } else { Err(exceeded(call, place)) }
+        take(shard)
     }
 
     /// Counts a DescribeStream. Errors: LimitExceededException (text unverified).

@@ -7,8 +7,10 @@ use headwater_api::{Call, Error};
 use headwater_catalog::{ConsumerDefinition, DataStreamDefinition, DataStreamState};
 use headwater_log::{ShardInfo, ShardList};
 use headwater_types::Scope;
+use headwater_types::arn::StreamArn;
 
 use super::error;
+use super::table_stream::{self, Stream};
 use crate::dynamodb::error::refused;
 use crate::service::Operations;
 
@@ -36,28 +38,42 @@ pub(super) fn stream(call: &Call, name: Option<&str>, arn: Option<&str>) -> Resu
     if scope_of_arn != scope(call) {
         return Err(error::no_stream(call, arn));
     }
-    Ok(found.to_owned())
+    Ok(found)
 }
 
-/// Splits a stream's ARN; what follows the name (a consumer) is no part of it.
-fn parse_arn(arn: &str) -> Option<(Scope, &str)> {
+/// Splits a stream's ARN, of a table's stream the one of DynamoDB too; what follows the name (a consumer) is no part of it.
+fn parse_arn(arn: &str) -> Option<(Scope, String)> {
+    if let Some(of_table) = StreamArn::parse(arn) {
+        let name = of_table.kinesis_name();
+        return Some((of_table.table.scope, name));
+    }
     let mut parts = arn.splitn(6, ':');
     let (prefix, partition, service) = (parts.next()?, parts.next()?, parts.next()?);
     let (region, account, resource) = (parts.next()?, parts.next()?, parts.next()?);
     let name = resource.strip_prefix("stream/")?;
     let is_one = prefix == "arn" && partition.starts_with("aws") && service == "kinesis";
-    (is_one && !name.is_empty() && !name.contains('/')).then(|| (Scope::new(account, region), name))
+    (is_one && !name.is_empty() && !name.contains('/')).then(|| (Scope::new(account, region), name.to_owned()))
 }
 
-/// The caller's stream of that name, in whatever state.
-pub(super) fn find(service: &Operations, call: &Call, name: &str) -> Result<Arc<DataStreamDefinition>, Error> {
+/// The caller's stream of that name, in whatever state; a table's too.
+pub(super) fn find(service: &Operations, call: &Call, name: &str) -> Result<Stream, Error> {
+    let catalog = service.log.catalog().map_err(refused)?;
+    let found = Stream::find(&catalog, &scope(call), name, service.log.clock().store());
+    found.ok_or_else(|| error::no_stream(call, name))
+}
+
+/// The caller's data stream of that name, in whatever state.
+///
+/// Errors: InvalidArgumentException for a table's stream, which is changed through its table.
+pub(super) fn own(service: &Operations, call: &Call, name: &str) -> Result<Arc<DataStreamDefinition>, Error> {
+    table_stream::refuse(service, call, name)?;
     let catalog = service.log.catalog().map_err(refused)?;
     catalog.data_stream(&scope(call), name).cloned().ok_or_else(|| error::no_stream(call, name))
 }
 
-/// The caller's stream of that name, when records may be put into it and read from it.
+/// The caller's data stream of that name, when records may be put into it.
 pub(super) fn serving(service: &Operations, call: &Call, name: &str) -> Result<Arc<DataStreamDefinition>, Error> {
-    let stream = find(service, call, name)?;
+    let stream = own(service, call, name)?;
     if stream.state.serves() { Ok(stream) } else { Err(error::no_stream(call, name)) }
 }
 
@@ -123,7 +139,7 @@ pub(super) fn consumer(
     consumer_arn: Option<&str>,
     stream_arn: Option<&str>,
     name: Option<&str>,
-) -> Result<(Arc<DataStreamDefinition>, ConsumerDefinition), Error> {
+) -> Result<(Stream, ConsumerDefinition), Error> {
     match (consumer_arn, stream_arn, name) {
         (Some(arn), None, None) => by_arn(service, call, arn),
         (None, Some(stream_arn), Some(name)) => {
@@ -142,19 +158,16 @@ pub(super) fn consumer(
 }
 
 /// A registered consumer by its ARN.
-fn by_arn(
-    service: &Operations,
-    call: &Call,
-    arn: &str,
-) -> Result<(Arc<DataStreamDefinition>, ConsumerDefinition), Error> {
+fn by_arn(service: &Operations, call: &Call, arn: &str) -> Result<(Stream, ConsumerDefinition), Error> {
     let (stream_arn, rest) = arn.split_once("/consumer/").ok_or_else(|| error::no_consumer(call, arn))?;
     let name = rest.split(':').next().unwrap_or_default();
     let not_found = || error::no_consumer(call, name);
     let (of, stream_name) = parse_arn(stream_arn).ok_or_else(not_found)?;
     let catalog = service.log.catalog().map_err(refused)?;
-    let stream = catalog.data_stream(&of, stream_name).filter(|_| of == scope(call)).ok_or_else(not_found)?;
-    let consumer = stream.consumer(name).filter(|consumer| stream.consumer_arn(consumer) == arn);
-    Ok((stream.clone(), consumer.cloned().ok_or_else(not_found)?))
+    let stream = Stream::find(&catalog, &of, &stream_name, service.log.clock().store());
+    let stream = stream.filter(|_| of == scope(call)).ok_or_else(not_found)?;
+    let consumer = stream.consumer(name).filter(|consumer| stream.consumer_arn(consumer) == arn).cloned();
+    Ok((stream, consumer.ok_or_else(not_found)?))
 }
 
 #[cfg(test)]
@@ -182,7 +195,10 @@ mod tests {
     #[test]
     fn arns_name_streams() {
         let arn = "arn:aws:kinesis:eu-west-1:000000000000:stream/s";
-        assert_eq!(parse_arn(arn), Some((Scope::new("000000000000", "eu-west-1"), "s")));
+        let scope = Scope::new("000000000000", "eu-west-1");
+        assert_eq!(parse_arn(arn), Some((scope.clone(), "s".to_owned())));
+        let of_table = "arn:aws:dynamodb:eu-west-1:000000000000:table/t/stream/2015-05-11T21:21:33.291";
+        assert_eq!(parse_arn(of_table), Some((scope, "ddb.t.20150511212133291".to_owned())));
         for bad in
             ["s", "arn:aws:dynamodb:a:000000000000:stream/s", "arn:aws:kinesis:a:0:stream/", "arn:aws:kinesis:a:0:s"]
         {

@@ -3,13 +3,13 @@
 use headwater_api::kinesis as api;
 use headwater_api::kinesis::{access, errors};
 use headwater_api::{Call, Error, Instant};
-use headwater_catalog::DataStreamDefinition;
 use headwater_log::sequence::kinesis as sequence;
-use headwater_log::{Page, PageLimit, ReadError, ReadFrom, ShardInfo, ShardIterator, ShardList, Start};
+use headwater_log::{IteratorError, Page, PageLimit, ReadError, ReadFrom, ShardInfo, ShardIterator, ShardList, Start};
 use headwater_types::limits::{KINESIS_ITERATOR_LIFE_MS, KINESIS_PAGE_BYTES_MAX, KINESIS_PAGE_RECORDS_MAX};
 use headwater_types::{Millis, ShardUid, StreamUid};
 
 use super::limits::Place;
+use super::table_stream::{self, Stream};
 use super::{error, name, record, shards};
 use crate::dynamodb::error::refused;
 use crate::service::Operations;
@@ -29,14 +29,18 @@ pub(super) async fn iterator(
 ) -> Result<api::GetShardIteratorOutput, Error> {
     let named = name::stream(call, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
     call.authorize(&access::get_shard_iterator(call, &input))?;
-    let index =
-        name::shard_index(&input.shard_id).ok_or_else(|| error::could_not_find_shard(call, &named, &input.shard_id))?;
-    let gone = || error::no_shard(call, &named, &name::shard_id(index));
+    let shown = if table_stream::is_name(&named) && table_stream::is_own_shard_id(&input.shard_id) {
+        input.shard_id.clone()
+    } else {
+        let index = name::shard_index(&input.shard_id);
+        name::shard_id(index.ok_or_else(|| error::could_not_find_shard(call, &named, &input.shard_id))?)
+    };
+    let gone = || error::no_shard(call, &named, &shown);
     let catalog = service.log.catalog().map_err(refused)?;
-    let stream = catalog.data_stream(&name::scope(call), &named).filter(|stream| stream.state.serves());
-    let stream = stream.ok_or_else(gone)?;
-    let list = service.log.shards(stream.uid).map_err(refused)?;
-    let shard = list.by_index(index).ok_or_else(gone)?;
+    let stream = Stream::find(&catalog, &name::scope(call), &named, service.log.clock().store());
+    let stream = &stream.filter(|stream| stream.state.serves()).ok_or_else(gone)?;
+    let list = stream.shards(service).map_err(refused)?;
+    let shard = stream.shard(&list, &input.shard_id).ok_or_else(gone)?;
     if let Some(limits) = &service.kinesis_limits {
         limits.iterator(call, place(stream, shard))?;
     }
@@ -55,7 +59,7 @@ pub(super) async fn iterator(
 pub(super) fn position(
     service: &Operations,
     call: &Call,
-    stream: &DataStreamDefinition,
+    stream: &Stream,
     shard: &ShardInfo,
     wanted: &Wanted<'_>,
 ) -> Result<ReadFrom, Error> {
@@ -63,14 +67,14 @@ pub(super) fn position(
     match service.log.start(stream.uid, shard.uid, start) {
         Ok(from) => Ok(from),
         Err(ReadError::Trimmed) => Ok(ReadFrom::Horizon),
-        Err(cause) => Err(error::unreadable(call, &stream.name, shard.index, cause)),
+        Err(cause) => Err(error::unreadable(call, &stream.name, &name::shard_id(shard.index), cause)),
     }
 }
 
 fn start(
     service: &Operations,
     call: &Call,
-    stream: &DataStreamDefinition,
+    stream: &Stream,
     shard: &ShardInfo,
     wanted: &Wanted<'_>,
 ) -> Result<Start, Error> {
@@ -110,10 +114,11 @@ fn at_time(service: &Operations, timestamp: Option<Instant>) -> Result<Start, Er
     Ok(Start::AtTime(Millis(at)))
 }
 
-/// A number that a client gives back, checked for the shard it comes from.
+/// A number that a client gives back, checked for the shard it comes from. Of a table's stream, numbers as DynamoDB Streams
+/// shows them are taken too: so a checkpoint of an adapter is one here.
 fn number(
     call: &Call,
-    stream: &DataStreamDefinition,
+    stream: &Stream,
     shard: &ShardInfo,
     given: &str,
 ) -> Result<headwater_types::SequenceNumber, Error> {
@@ -126,6 +131,11 @@ fn number(
             call.principal.account
         ))
     };
+    if stream.table().is_some()
+        && let Ok(number) = headwater_log::sequence::parse(given)
+    {
+        return Ok(number);
+    }
     let seen = sequence::parse(given).map_err(|_| used("."))?;
     if seen.shard != shard.index {
         return Err(errors::invalid_argument(format!(
@@ -159,10 +169,14 @@ pub(super) async fn records(
     list.stream(Some(&named));
     call.authorize(&list.finish())?;
     let catalog = log.catalog().map_err(refused)?;
-    let own =
-        |stream: &&std::sync::Arc<DataStreamDefinition>| stream.scope == name::scope(call) && stream.state.serves();
-    let stream = catalog.data_stream_by_uid(uid).filter(own).ok_or_else(|| error::no_stream(call, &named))?;
-    let list = log.shards(uid).map_err(refused)?;
+    let own = |stream: &Stream| stream.scope == name::scope(call) && stream.state.serves();
+    let stream = Stream::by_uid(&catalog, uid, log.clock().store()).filter(own);
+    let stream = &stream.ok_or_else(|| error::no_stream(call, &named))?;
+    if stream.name != named {
+        // A token of another operation: what it may be used for was asked of another resource.
+        return Err(error::bad_iterator(IteratorError::Invalid, log.clock().store()));
+    }
+    let list = stream.shards(service).map_err(refused)?;
     let missing = || errors::resource_not_found("The shard of this iterator is no longer there");
     let shard = list.by_uid(shard_uid).ok_or_else(missing)?;
     if let Some(limits) = &service.kinesis_limits {
@@ -170,13 +184,15 @@ pub(super) async fn records(
     }
     let records = usize::try_from(input.limit.unwrap_or(i32::MAX)).unwrap_or_default().min(KINESIS_PAGE_RECORDS_MAX);
     let page = page(service, call, stream, shard, from, PageLimit { records, bytes: KINESIS_PAGE_BYTES_MAX })?;
+    let (records, page) = record::fit(stream, shard, page, KINESIS_PAGE_BYTES_MAX)?;
     if let Some(limits) = &service.kinesis_limits {
-        limits.gave(place(stream, shard), page.records.iter().map(|record| record.payload.len()).sum());
+        let bytes = |record: &api::Record| record.partition_key.len() + record.data.len();
+        limits.gave(place(stream, shard), records.iter().map(bytes).sum());
     }
     let behind = if is_at_tip(service, uid, shard_uid, &page) { 0 } else { behind(&page, log.clock().store()) };
-    let children = if page.next.is_none() { Some(children(service, uid, shard)?) } else { None };
+    let children = if page.next.is_none() { Some(children(service, stream, shard)?) } else { None };
     Ok(api::GetRecordsOutput {
-        records: page.records.iter().map(|each| record::render(stream, shard, each)).collect::<Result<_, _>>()?,
+        records,
         next_shard_iterator: page.next.map(|from| seal(service, stream, shard, from)),
         millis_behind_latest: Some(behind),
         child_shards: children,
@@ -187,17 +203,34 @@ pub(super) async fn records(
 pub(super) fn page(
     service: &Operations,
     call: &Call,
-    stream: &DataStreamDefinition,
+    stream: &Stream,
     shard: &ShardInfo,
     from: ReadFrom,
     limit: PageLimit,
 ) -> Result<Page, Error> {
+    let page = try_page(service, stream, shard, from, limit);
+    page.map_err(|cause| error::unreadable(call, &stream.name, &name::shard_id(shard.index), cause))
+}
+
+/// The same, for those who tell of a failure in their own words.
+///
+/// Shape: the end of a shard without children is none: see [`table_stream`].
+pub(super) fn try_page(
+    service: &Operations,
+    stream: &Stream,
+    shard: &ShardInfo,
+    from: ReadFrom,
+    limit: PageLimit,
+) -> Result<Page, ReadError> {
     let read = |from| service.log.page(stream.uid, shard.uid, from, limit);
-    let page = match read(from) {
+    let mut page = match read(from) {
         Err(ReadError::Trimmed) => read(ReadFrom::Horizon),
         page => page,
-    };
-    page.map_err(|cause| error::unreadable(call, &stream.name, shard.index, cause))
+    }?;
+    if page.next.is_none() && !stream.shards(service)?.shards().iter().any(|child| child.parents.contains(&shard.uid)) {
+        page.next = Some(page.records.last().map_or(from, |last| ReadFrom::Tail(last.number)));
+    }
+    Ok(page)
 }
 
 /// Whether a page that was ended by its limit holds the newest record all the same.
@@ -220,19 +253,21 @@ pub(super) fn behind(page: &Page, now: Millis) -> i64 {
 /// The children of a closed shard, which were opened in the commit that closed it.
 pub(super) fn children(
     service: &Operations,
-    stream: StreamUid,
+    stream: &Stream,
     shard: &ShardInfo,
 ) -> Result<Vec<api::ChildShard>, Error> {
-    let list: ShardList = service.log.shards(stream).map_err(refused)?;
+    let list: ShardList = stream.shards(service).map_err(refused)?;
     let of = |child: &&ShardInfo| child.parents.contains(&shard.uid);
+    #[cfg(feature = "planted-bugs")]
+    let of = |child: &&ShardInfo| of(child) && !super::planted::is_forgotten(service, child, shard.uid);
     Ok(list.shards().iter().filter(of).map(shards::child).collect())
 }
 
-fn place<'a>(stream: &'a DataStreamDefinition, shard: &ShardInfo) -> Place<'a> {
+fn place<'a>(stream: &'a Stream, shard: &ShardInfo) -> Place<'a> {
     Place { stream: stream.uid, name: &stream.name, shard: shard.uid, index: shard.index }
 }
 
-fn seal(service: &Operations, stream: &DataStreamDefinition, shard: &ShardInfo, from: ReadFrom) -> String {
+fn seal(service: &Operations, stream: &Stream, shard: &ShardInfo, from: ReadFrom) -> String {
     let iterator = service.log.iterator(stream.uid, shard.uid, from, KINESIS_ITERATOR_LIFE_MS);
     service.log.seal(&iterator, &format!("{}|", stream.name))
 }

@@ -128,7 +128,7 @@ pub(super) async fn update_count(
     })
     .await?;
     Ok(api::UpdateShardCountOutput {
-        stream_arn: Some(name::find(service, call, &named)?.arn()),
+        stream_arn: Some(name::own(service, call, &named)?.arn()),
         stream_name: Some(named),
         current_shard_count: i32::try_from(current).ok(),
         target_shard_count: Some(input.target_shard_count),
@@ -161,7 +161,7 @@ async fn reshape(
     mut decide: impl FnMut(&DataStreamDefinition, &ShardList) -> Result<Change, Error> + Send,
 ) -> Result<(), Error> {
     for _ in 0..ATTEMPTS {
-        let known = name::find(service, call, named)?;
+        let known = name::own(service, call, named)?;
         provisioned(call, &known)?;
         let list = service.log.shards(known.uid).map_err(refused)?;
         // A stream that is being made or goes away shows none.

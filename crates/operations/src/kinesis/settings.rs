@@ -151,13 +151,13 @@ pub(super) async fn update_mode(
     call.authorize(&access::update_stream_mode(call, &input))?;
     let wanted = mode(&input.stream_mode_details);
     if wanted == StreamMode::Provisioned {
-        let found = name::find(service, call, &named)?;
+        let found = name::own(service, call, &named)?;
         if found.mode != wanted {
             stream::within_limit(service, call, stream::open_of(service, &found)?)?;
         }
     }
     if let Some(limits) = &service.kinesis_limits {
-        limits.mode(name::find(service, call, &named)?.uid, &named)?;
+        limits.mode(name::own(service, call, &named)?.uid, &named)?;
     }
     let now = service.log.clock().store();
     update(service, call, &named, |stream| {
@@ -183,7 +183,7 @@ pub(super) async fn update_warm_throughput(
     let named = name::stream(call, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
     call.authorize(&access::update_stream_warm_throughput(call, &input))?;
     update(service, call, &named, |stream| record_warm_throughput(stream, input.warm_throughput_mi_bps)).await?;
-    let stream = name::find(service, call, &named)?;
+    let stream = name::own(service, call, &named)?;
     Ok(api::UpdateStreamWarmThroughputOutput {
         stream_arn: Some(stream.arn()),
         stream_name: Some(named),
@@ -283,7 +283,7 @@ async fn monitor(
         stream_name: Some(named.to_owned()),
         current_shard_level_metrics: Some(before.into_iter().collect()),
         desired_shard_level_metrics: Some(after.into_iter().collect()),
-        stream_arn: Some(name::find(service, call, named)?.arn()),
+        stream_arn: Some(name::own(service, call, named)?.arn()),
     })
 }
 

@@ -7,6 +7,7 @@ use headwater_log::sequence::kinesis as sequence;
 use headwater_log::{IteratorError, ReadFrom, ShardInfo, ShardList};
 use headwater_types::{Millis, SequenceNumber, ShardUid};
 
+use super::table_stream;
 use super::{error, name};
 use crate::dynamodb::error::refused;
 use crate::service::Operations;
@@ -50,6 +51,15 @@ fn hash_key_range(shard: &ShardInfo) -> api::HashKeyRange {
     api::HashKeyRange { starting_hash_key: start.to_string(), ending_hash_key: end.to_string() }
 }
 
+/// When a shard took over from its parents; absent for one that has none, or whose parents are gone.
+///
+/// Order: exactly when they closed, so that at every moment the shards that are open cover the hash keys, each once: KCL
+/// refuses to start on a listing that does not. A stream's first shards count as open before its creation.
+fn opened(shard: &ShardInfo, list: &ShardList) -> Option<Millis> {
+    let closed = |index: &u32| list.by_index(*index).and_then(|parent| parent.closed);
+    shard.parent_indexes.iter().filter_map(closed).max()
+}
+
 /// Which shards are listed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Filter {
@@ -64,17 +74,15 @@ enum Filter {
 }
 
 impl Filter {
-    fn wants(self, shard: &ShardInfo, horizon: Millis) -> bool {
-        let opened = shard.starting.at();
-        let closed = shard.ending.map(SequenceNumber::at);
+    fn wants(self, shard: &ShardInfo, list: &ShardList, horizon: Millis) -> bool {
         match self {
             Self::All => true,
-            Self::Open => closed.is_none(),
+            Self::Open => shard.closed.is_none(),
             Self::OpenAt(at) => {
                 let at = at.max(horizon);
-                opened <= at && closed.is_none_or(|closed| closed > at)
+                opened(shard, list).is_none_or(|opened| opened <= at) && shard.closed.is_none_or(|closed| closed > at)
             }
-            Self::From(at) => closed.is_none_or(|closed| closed >= at.max(horizon)),
+            Self::From(at) => shard.closed.is_none_or(|closed| closed >= at.max(horizon)),
         }
     }
 
@@ -99,11 +107,50 @@ impl Filter {
     }
 }
 
+/// The shard that a listing follows; it need not be there any more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum After {
+    /// None: it begins at the first.
+    Nothing,
+    /// By its place.
+    Index(u32),
+    /// By the id that DynamoDB Streams shows.
+    Id(String),
+    /// The last one of the page before.
+    Uid(ShardUid),
+}
+
+impl After {
+    /// As a client names it. Errors: ResourceNotFoundException for what cannot be a shard.
+    pub fn parse(call: &Call, stream: &str, given: Option<&str>) -> Result<Self, Error> {
+        match given {
+            None => Ok(Self::Nothing),
+            Some(given) if table_stream::is_name(stream) && table_stream::is_own_shard_id(given) => {
+                Ok(Self::Id(given.to_owned()))
+            }
+            Some(given) => {
+                let index = name::shard_index(given);
+                index.map(Self::Index).ok_or_else(|| error::could_not_find_shard(call, stream, given))
+            }
+        }
+    }
+
+    /// Whether a shard comes later.
+    pub fn precedes(&self, shard: &ShardInfo) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Index(after) => shard.index > *after,
+            Self::Id(after) => shard.id > *after,
+            Self::Uid(after) => shard.uid > *after,
+        }
+    }
+}
+
 /// Where a listing goes on.
 struct Cursor {
     stream: String,
     filter: Filter,
-    after: Option<u32>,
+    after: After,
 }
 
 /// ListShards.
@@ -119,11 +166,13 @@ pub(super) async fn list(
         None if input.stream_name.is_none() && input.stream_arn.is_none() => {
             return Err(errors::invalid_argument("Either NextToken or StreamName should be provided."));
         }
-        None => Cursor {
-            stream: name::stream(call, input.stream_name.as_deref(), input.stream_arn.as_deref())?,
-            filter: filter(input.shard_filter.as_ref())?,
-            after: after(call, &input)?,
-        },
+        None => {
+            let stream = name::stream(call, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
+            let of_filter = input.shard_filter.as_ref().and_then(|filter| filter.shard_id.as_deref());
+            let given = input.exclusive_start_shard_id.as_deref().or(of_filter);
+            let filter = filter(input.shard_filter.as_ref())?;
+            Cursor { filter, after: After::parse(call, &stream, given)?, stream }
+        }
     };
     let mut accesses = headwater_api::access::List::new(call, "kinesis:ListShards");
     accesses.stream(Some(&cursor.stream));
@@ -134,24 +183,30 @@ pub(super) async fn list(
     {
         return Err(error::no_stream(call, &cursor.stream));
     }
-    let list = service.log.shards(stream.uid).map_err(refused)?;
+    let list = stream.shards(service).map_err(refused)?;
     let horizon = Millis(service.log.clock().store().0 - stream.retention_ms()).max(stream.created);
-    let mut chosen = chosen(&list, cursor.after, cursor.filter, horizon);
+    let mut chosen = chosen(&list, &cursor.after, cursor.filter, horizon);
     let most = usize::try_from(input.max_results.unwrap_or(PAGE as i32)).unwrap_or_default();
     let page: Vec<&ShardInfo> = chosen.by_ref().take(most).collect();
     let more = chosen.next().is_some();
     let next_token = page.last().filter(|_| more).map(|last| {
         let (kind, at) = cursor.filter.code();
-        let position =
-            service.log.iterator(stream.uid, ShardUid(u64::from(last.index)), ReadFrom::Horizon, TOKEN_LIFE_MS);
+        let position = service.log.iterator(stream.uid, last.uid, ReadFrom::Horizon, TOKEN_LIFE_MS);
         service.log.seal(&position, &format!("list|{}|{kind}|{at}|", cursor.stream))
     });
     Ok(api::ListShardsOutput { shards: Some(page.into_iter().map(render).collect()), next_token })
 }
 
-fn chosen(list: &ShardList, after: Option<u32>, filter: Filter, horizon: Millis) -> impl Iterator<Item = &ShardInfo> {
-    let follows = move |shard: &&ShardInfo| after.is_none_or(|after| shard.index > after);
-    list.shards().iter().filter(follows).filter(move |shard| filter.wants(shard, horizon))
+fn chosen<'a>(
+    list: &'a ShardList,
+    after: &'a After,
+    filter: Filter,
+    horizon: Millis,
+) -> impl Iterator<Item = &'a ShardInfo> {
+    list.shards()
+        .iter()
+        .filter(move |shard| after.precedes(shard))
+        .filter(move |shard| filter.wants(shard, list, horizon))
 }
 
 /// Errors: InvalidArgumentException. Source: "ShardFilter", Kinesis API reference (texts unverified).
@@ -184,14 +239,6 @@ fn filter(given: Option<&api::ShardFilter>) -> Result<Filter, Error> {
     })
 }
 
-/// The shard after which a listing begins.
-fn after(call: &Call, input: &api::ListShardsInput) -> Result<Option<u32>, Error> {
-    let of_filter = input.shard_filter.as_ref().and_then(|filter| filter.shard_id.as_deref());
-    let Some(given) = input.exclusive_start_shard_id.as_deref().or(of_filter) else { return Ok(None) };
-    let stream = input.stream_name.as_deref().unwrap_or_default();
-    name::shard_index(given).map(Some).ok_or_else(|| error::could_not_find_shard(call, stream, given))
-}
-
 /// Source: the text for a name beside a token observed by LocalStack; the rest unverified.
 fn from_token(service: &Operations, input: &api::ListShardsInput, token: &str) -> Result<Cursor, Error> {
     let beside = [
@@ -212,6 +259,66 @@ fn from_token(service: &Operations, input: &api::ListShardsInput, token: &str) -
     let parts: Vec<&str> = token.split('|').collect();
     let ["list", stream, kind, at, _] = parts.as_slice() else { return Err(invalid()) };
     let filter = at.parse().ok().and_then(|at| Filter::decode(kind, at)).ok_or_else(invalid)?;
-    let after = u32::try_from(position.shard.0).map_err(|_| invalid())?;
-    Ok(Cursor { stream: (*stream).to_owned(), filter, after: Some(after) })
+    Ok(Cursor { stream: (*stream).to_owned(), filter, after: After::Uid(position.shard) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HALF: u128 = u128::MAX / 2;
+
+    /// A shard of which only the times are of interest; its numbers are a little later than they say.
+    fn shard(index: u32, parents: &[u32], range: (u128, u128), times: (i64, Option<i64>)) -> ShardInfo {
+        let (opened, closed) = times;
+        ShardInfo {
+            uid: ShardUid(u64::from(index)),
+            id: format!("{index}"),
+            index,
+            parents: parents.iter().map(|parent| ShardUid(u64::from(*parent))).collect(),
+            parent_ids: parents.iter().map(u32::to_string).collect(),
+            parent_indexes: parents.to_vec(),
+            hash_range: range,
+            starting: SequenceNumber::floor(Millis(opened + 2)),
+            ending: closed.map(|closed| SequenceNumber::floor(Millis(closed + 1))),
+            created: Millis(opened),
+            closed: closed.map(Millis),
+        }
+    }
+
+    /// KCL refuses to start on a listing that does not cover the hash keys.
+    #[test]
+    fn at_every_moment_the_open_shards_cover_the_hash_keys() {
+        let (low, high) = ((0, HALF), (HALF + 1, u128::MAX));
+        let lineage: ShardList = [
+            shard(0, &[], low, (5, Some(10))),
+            shard(1, &[], high, (5, Some(20))),
+            shard(2, &[0], (0, 99), (10, Some(30))),
+            shard(3, &[0], (100, HALF), (10, Some(20))),
+            shard(4, &[3, 1], (100, u128::MAX), (20, Some(30))),
+            shard(5, &[2, 4], (0, u128::MAX), (30, None)),
+        ]
+        .into_iter()
+        .collect();
+        let (mut moments, mut listed) = (0, 0);
+        // A horizon hides what closed before it, and what is gone from the list leaves its children's ids dangling.
+        for horizon in -5..40 {
+            let kept: ShardList =
+                lineage.shards().iter().filter(|s| s.closed.is_none_or(|at| at.0 > horizon)).cloned().collect();
+            for at in -10..40 {
+                let filter = Filter::OpenAt(Millis(at));
+                let mut ranges: Vec<_> =
+                    chosen(&kept, &After::Nothing, filter, Millis(horizon)).map(|shard| shard.hash_range).collect();
+                ranges.sort_unstable();
+                listed += ranges.len();
+                moments += 1;
+                let gap = ranges.windows(2).find(|pair| pair[0].1.checked_add(1) != Some(pair[1].0));
+                assert_eq!(gap, None, "at {at}, trimmed to {horizon}: {ranges:?}");
+                let (first, last) = (ranges.first().map(|range| range.0), ranges.last().map(|range| range.1));
+                assert_eq!((first, last), (Some(0), Some(u128::MAX)), "at {at}, trimmed to {horizon}");
+            }
+        }
+        println!("{moments} moments, {listed} shards listed");
+        assert!(moments > 1_000 && listed > moments);
+    }
 }

@@ -4,9 +4,11 @@ use headwater_api::kinesis as api;
 use headwater_api::kinesis::{access, errors};
 use headwater_api::{Call, Error};
 use headwater_catalog::{DataStreamDefinition, DataStreamState, Snapshot, StreamMode};
-use headwater_log::{Change, Defined, Definition};
+use headwater_log::{Change, Defined, Definition, ShardList};
 use headwater_types::{Millis, Scope};
 
+use super::shards::After;
+use super::table_stream::{self, Stream};
 use super::{error, name, settings, shards, tags};
 use crate::dynamodb::error::refused;
 use crate::service::Operations;
@@ -35,8 +37,11 @@ pub(super) fn open_shards(service: &Operations, call: &Call, mode: StreamMode) -
 
 /// Open shards of a stream.
 pub(super) fn open_of(service: &Operations, stream: &DataStreamDefinition) -> Result<usize, Error> {
-    let list = service.log.shards(stream.uid).map_err(refused)?;
-    Ok(list.shards().iter().filter(|shard| shard.ending.is_none()).count())
+    Ok(open(&service.log.shards(stream.uid).map_err(refused)?))
+}
+
+fn open(list: &ShardList) -> usize {
+    list.shards().iter().filter(|shard| shard.ending.is_none()).count()
 }
 
 /// Refuses what would take the account over its shards. Source: the text observed by kinesalite's tests.
@@ -52,6 +57,52 @@ pub(super) fn within_limit(service: &Operations, call: &Call, more: usize) -> Re
          how to request higher limits.",
         call.principal.account, call.region
     )))
+}
+
+/// What is recorded of a stream, changed on the stream as it is when it is committed; a table's stream too.
+struct Record<F> {
+    scope: Scope,
+    name: String,
+    change: F,
+}
+
+impl<F> Definition for Record<F>
+where
+    F: FnMut(Option<&mut DataStreamDefinition>, Millis) -> Result<(), Error> + Send,
+{
+    type Answer = Result<(), Error>;
+
+    fn decide(&mut self, catalog: &Snapshot, now: Millis) -> Defined<Self::Answer> {
+        let stream = Stream::find(catalog, &self.scope, &self.name, now);
+        let mut changed = stream.as_deref().cloned();
+        if let Err(refusal) = (self.change)(changed.as_mut(), now) {
+            return Defined::Answer(Err(refusal));
+        }
+        match (stream, changed) {
+            (Some(stream), Some(changed)) if changed != *stream => Defined::Change(vec![stream.recorded_as(changed)]),
+            (_, _) => Defined::Answer(Ok(())),
+        }
+    }
+
+    fn answer(&mut self, _catalog: &Snapshot) -> Self::Answer {
+        Ok(())
+    }
+}
+
+/// Changes consumers or tags of the caller's stream of that name, if it is there and `change` agrees.
+pub(super) async fn record(
+    service: &Operations,
+    call: &Call,
+    named: &str,
+    mut change: impl FnMut(&mut DataStreamDefinition, Millis) -> Result<(), Error> + Send,
+) -> Result<(), Error> {
+    let missing = || error::no_stream(call, named);
+    let record = Record {
+        scope: name::scope(call),
+        name: named.to_owned(),
+        change: |stream: Option<&mut DataStreamDefinition>, now| change(stream.ok_or_else(missing)?, now),
+    };
+    service.log.define(record).await.map_err(|cause| error::refused(call, named, cause))?
 }
 
 struct Create {
@@ -99,7 +150,7 @@ pub(super) async fn create(
             return Err(Error::validation("ShardCount cannot be specified for streams in ON_DEMAND mode."));
         }
     };
-    if input.stream_name.starts_with("ddb.") {
+    if table_stream::is_name(&input.stream_name) {
         return Err(errors::invalid_argument("Stream names that begin with \"ddb.\" are kept for tables' streams."));
     }
     let mut stream = DataStreamDefinition::new(name::scope(call), &*input.stream_name);
@@ -151,13 +202,16 @@ where
     }
 }
 
-/// Changes the caller's stream of that name, if it is there and `decide` agrees.
+/// Changes the caller's data stream of that name, if it is there and `decide` agrees.
+///
+/// Errors: InvalidArgumentException for a table's stream, which is changed through its table.
 pub(super) async fn edit(
     service: &Operations,
     call: &Call,
     named: &str,
     mut decide: impl FnMut(&DataStreamDefinition, Millis) -> Result<Option<Change>, Error> + Send,
 ) -> Result<(), Error> {
+    table_stream::refuse(service, call, named)?;
     let missing = || error::no_stream(call, named);
     let edit = Edit {
         scope: name::scope(call),
@@ -192,7 +246,7 @@ pub(super) async fn delete(
     Ok(api::DeleteStreamOutput {})
 }
 
-/// ListStreams, by name.
+/// ListStreams, by name. Tables' streams are listed when they are asked for: after a name that begins as theirs do.
 pub(super) async fn list(
     service: &Operations,
     call: &Call,
@@ -202,8 +256,12 @@ pub(super) async fn list(
     let catalog = service.log.catalog().map_err(refused)?;
     let after = input.next_token.as_deref().or(input.exclusive_start_stream_name.as_deref());
     let most = usize::try_from(input.limit.unwrap_or(PAGE)).unwrap_or_default();
-    let mut streams = catalog.data_streams(&name::scope(call), after);
-    let page: Vec<_> = streams.by_ref().take(most).collect();
+    let (scope, now) = (name::scope(call), service.log.clock().store());
+    let of_tables = after.filter(|after| table_stream::is_name(after));
+    let own = catalog.data_streams(&scope, after).filter(|_| of_tables.is_none()).cloned().map(Stream::from);
+    let tables = of_tables.map(|after| table_stream::following(&catalog, &scope, after, now));
+    let mut streams = own.chain(tables.into_iter().flatten());
+    let page: Vec<Stream> = streams.by_ref().take(most).collect();
     let more = streams.next().is_some();
     let summary = |stream: &DataStreamDefinition| api::StreamSummary {
         stream_name: stream.name.clone(),
@@ -234,16 +292,10 @@ pub(super) async fn describe(
     if let Some(limits) = &service.kinesis_limits {
         limits.describe(call, stream.uid, &stream.name)?;
     }
-    let after = match input.exclusive_start_shard_id.as_deref() {
-        Some(given) => {
-            let index = name::shard_index(given);
-            Some(index.ok_or_else(|| error::could_not_find_shard(call, &named, given))?)
-        }
-        None => None,
-    };
-    let list = service.log.shards(stream.uid).map_err(refused)?;
+    let after = After::parse(call, &named, input.exclusive_start_shard_id.as_deref())?;
+    let list = stream.shards(service).map_err(refused)?;
     let most = usize::try_from(input.limit.unwrap_or(PAGE)).unwrap_or_default();
-    let mut following = list.shards().iter().filter(|shard| after.is_none_or(|after| shard.index > after));
+    let mut following = list.shards().iter().filter(|shard| after.precedes(shard));
     // A stream that is being made shows no shards yet. Source: observed by kinesalite's tests.
     let shown = if stream.state == DataStreamState::Creating { 0 } else { most };
     let page: Vec<api::Shard> = following.by_ref().take(shown).map(shards::render).collect();
@@ -274,7 +326,8 @@ pub(super) async fn summary(
     let named = name::stream(call, input.stream_name.as_deref(), input.stream_arn.as_deref())?;
     call.authorize(&access::describe_stream_summary(call, &input))?;
     let stream = name::find(service, call, &named)?;
-    let open = if stream.state == DataStreamState::Creating { 0 } else { open_of(service, &stream)? };
+    let list = stream.shards(service).map_err(refused)?;
+    let open = if stream.state == DataStreamState::Creating { 0 } else { open(&list) };
     Ok(api::DescribeStreamSummaryOutput {
         stream_description_summary: api::StreamDescriptionSummary {
             stream_name: stream.name.clone(),

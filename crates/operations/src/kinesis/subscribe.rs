@@ -17,7 +17,7 @@ use futures_util::stream;
 use headwater_api::kinesis as api;
 use headwater_api::kinesis::{access, errors};
 use headwater_api::{Call, Error, Events, Pushed};
-use headwater_catalog::{ConsumerState, DataStreamDefinition};
+use headwater_catalog::{ConsumerDefinition, ConsumerState};
 use headwater_log::{Page, PageLimit, ReadError, ReadFrom, ShardInfo};
 use headwater_types::limits::KINESIS_SUBSCRIPTION_LIFE_MS;
 use headwater_types::{Millis, SequenceNumber, ShardUid, StreamUid};
@@ -25,6 +25,7 @@ use tokio::sync::watch;
 
 use super::pages::{Place, Ready};
 use super::subscriptions::{Key, Registration};
+use super::table_stream::Stream;
 use super::{consumers, error, name, read, record};
 use crate::service::Operations;
 
@@ -55,16 +56,19 @@ pub(super) async fn subscribe(
         return Err(error::no_stream(call, &stream.name));
     }
     let gone = || error::no_shard(call, &stream.name, &input.shard_id);
-    let list = service.log.shards(stream.uid).map_err(|cause| error::refused(call, &stream.name, cause))?;
-    let shard = name::shard_index(&input.shard_id).and_then(|index| list.by_index(index)).ok_or_else(gone)?;
+    let list = stream.shards(service).map_err(|cause| error::refused(call, &stream.name, cause))?;
+    let shard = stream.shard(&list, &input.shard_id).ok_or_else(gone)?;
     let wanted = read::Wanted {
         kind: input.starting_position.type_,
         number: input.starting_position.sequence_number.as_deref(),
         timestamp: input.starting_position.timestamp,
     };
     let from = read::position(service, call, &stream, shard, &wanted)?;
+    #[cfg(feature = "planted-bugs")]
+    let from = super::planted::resumed(service, stream.uid, shard.uid, from);
     let key = Key { stream: stream.uid, shard: shard.uid, consumer: stream.consumer_arn(&consumer) };
-    let shown = format!("{}:{}:{}:{}", call.principal.account, stream.name, name::shard_id(shard.index), consumer.name);
+    let account = &call.principal.account;
+    let shown = format!("{account}:{}:{}:{}", stream.name, name::shard_id(shard.index), consumer.name);
     let registration = service.subscriptions.register(key, service.log.runtime().monotonic());
     let registration = registration.ok_or_else(|| taken(&shown))?;
     let subscription = Subscription::new(service, call, &stream, shard, from, registration, shown);
@@ -104,7 +108,7 @@ impl Subscription {
     fn new(
         service: &Operations,
         call: &Call,
-        stream: &DataStreamDefinition,
+        stream: &Stream,
         shard: &ShardInfo,
         from: ReadFrom,
         registration: Registration,
@@ -167,11 +171,12 @@ impl Subscription {
             self.from = ready.next;
             return Ok(Some(Pushed::Frame(ready.frame)));
         }
-        let page = self.page()?;
+        let (records, page) = record::fit(&stream, &self.shard, self.page(&stream)?, EVENT.bytes)?;
         if page.records.is_empty() && page.next.is_some() {
-            return Ok(self.is_silent().then(|| self.event(&stream, &page, now)).transpose()?.map(Into::into));
+            let event = || self.event(&stream, records, &page, now);
+            return Ok(self.is_silent().then(event).transpose()?.map(Into::into));
         }
-        let event = self.event(&stream, &page, now)?;
+        let event = self.event(&stream, records, &page, now)?;
         match (page.next, place) {
             (Some(next), Some(place)) => {
                 let frame = headwater_api::Frame::of(&event);
@@ -193,33 +198,31 @@ impl Subscription {
     /// The stream as it is now; `None`, and the end, when the server stops.
     ///
     /// Errors: ResourceNotFoundException once the stream or the consumer is going away.
-    fn definition(&mut self) -> Result<Option<Arc<DataStreamDefinition>>, Error> {
+    fn definition(&mut self) -> Result<Option<Stream>, Error> {
         let Ok(catalog) = self.service.log.catalog() else {
             self.over = true;
             return Ok(None);
         };
-        let stream = catalog.data_stream_by_uid(self.stream).filter(|stream| stream.state.serves());
-        let Some(stream) = stream else {
+        let stream = Stream::by_uid(&catalog, self.stream, self.service.log.clock().store());
+        let Some(stream) = stream.filter(|stream| stream.state.serves()) else {
             return Err(errors::resource_not_found(format!(
                 "Stream {} under account {} not found.",
                 self.stream_name, self.account
             )));
         };
         let arn = self.registration.consumer();
-        let mut own = stream.consumers.iter().filter(|consumer| stream.consumer_arn(consumer) == arn);
-        if own.any(|consumer| consumer.state == ConsumerState::Active) {
-            return Ok(Some(stream.clone()));
+        let own = |consumer: &ConsumerDefinition| {
+            consumer.state == ConsumerState::Active && stream.consumer_arn(consumer) == arn
+        };
+        if stream.consumers.iter().any(own) {
+            return Ok(Some(stream));
         }
         let name = arn.rsplit('/').next().and_then(|end| end.split(':').next()).unwrap_or_default();
         Err(errors::resource_not_found(format!("Consumer {name}, account {} not found.", self.account)))
     }
 
-    fn page(&self) -> Result<Page, Error> {
-        let read = |from| self.service.log.page(self.stream, self.shard.uid, from, EVENT);
-        let page = match read(self.from) {
-            Err(ReadError::Trimmed) => read(ReadFrom::Horizon),
-            page => page,
-        };
+    fn page(&self, stream: &Stream) -> Result<Page, Error> {
+        let page = read::try_page(&self.service, stream, &self.shard, self.from, EVENT);
         page.map_err(|cause| match cause {
             ReadError::NoShard => errors::resource_not_found(format!(
                 "Shard {} in stream {} under account {} does not exist",
@@ -241,19 +244,19 @@ impl Subscription {
     /// Shape: the last event of a shard has its children and no `ContinuationSequenceNumber`.
     fn event(
         &self,
-        stream: &DataStreamDefinition,
+        stream: &Stream,
+        records: Vec<api::Record>,
         page: &Page,
         now: Millis,
     ) -> Result<api::SubscribeToShardEventStream, Error> {
-        let records = page.records.iter().map(|each| record::render(stream, &self.shard, each));
         let read_to = page.records.last().map_or_else(|| self.before(), |last| last.number);
         let render = |number| headwater_log::sequence::kinesis::render(number, self.shard.index, self.shard.created);
         let children = match page.next {
             Some(_) => None,
-            None => Some(read::children(&self.service, self.stream, &self.shard)?),
+            None => Some(read::children(&self.service, stream, &self.shard)?),
         };
         Ok(api::SubscribeToShardEventStream::SubscribeToShardEvent(api::SubscribeToShardEvent {
-            records: records.collect::<Result<_, _>>()?,
+            records,
             continuation_sequence_number: page.next.map(|_| render(read_to)),
             millis_behind_latest: read::behind(page, now),
             child_shards: children,

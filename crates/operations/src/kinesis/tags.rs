@@ -6,9 +6,8 @@ use headwater_api::kinesis as api;
 use headwater_api::kinesis::{access, errors};
 use headwater_api::{Call, Error};
 use headwater_catalog::DataStreamDefinition;
-use headwater_log::Change;
 
-use super::stream::edit;
+use super::stream::record;
 use super::{error, name};
 use crate::service::Operations;
 
@@ -80,12 +79,7 @@ impl Resource {
         call: &Call,
         mut change: impl FnMut(&mut Tags) -> Result<(), Error> + Send,
     ) -> Result<(), Error> {
-        edit(service, call, &self.stream, |stream, _| {
-            let mut changed = stream.clone();
-            change(self.tags(call, &mut changed)?)?;
-            Ok((changed != *stream).then(|| Change::RecordDataStream { stream: Box::new(changed) }))
-        })
-        .await
+        record(service, call, &self.stream, |stream, _| change(self.tags(call, stream)?)).await
     }
 
     async fn add(&self, service: &Operations, call: &Call, tags: &Tags) -> Result<(), Error> {

@@ -15,6 +15,8 @@
 //! | GET `/v1/faults` | | all that stand |
 //! | POST `/v1/faults/add` | `{"kind": K, "api"?, "operation"?, "resource"?, "rate"?, "times"?, "seed"?, "latency_ms"?}` | it |
 //! | POST `/v1/faults/remove`, `/v1/faults/clear` | `{"id": n}`; none | `{}`; `{"cleared": n}` |
+//! | GET `/v1/replications` | | all that are on |
+//! | POST `/v1/replications/disturb` | `{"duplicates"?, "reorders"?, "seed"?}`, in percent; none: no longer | `{}` |
 //! | POST `/v1/snapshot` | `{"directory": D}` | what it is and took |
 //! | POST `/v1/fork` | `{"directory"?}` | the fork's addresses |
 //! | POST `/v1/restore` | `{"snapshot": D, "directory"?}` | the same |
@@ -29,6 +31,7 @@ use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
+use headwater_delivery::Disturbance;
 use headwater_types::{Millis, SequenceNumber};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -85,6 +88,7 @@ impl Api {
                 "/v1/clock" => members.end(shown(&control.clock())?),
                 "/v1/forks" => members.end(shown(&control.forks().await)?),
                 "/v1/faults" => members.end(shown(&control.faults())?),
+                "/v1/replications" => members.end(shown(&control.replications())?),
                 "/v1/streams" => members.end(shown(&control.streams()?)?),
                 "/v1/shards" => shown(&control.shards(&members.only_names()?)?),
                 "/v1/heat" => shown(&control.heat(&members.only_names()?)?),
@@ -139,6 +143,14 @@ impl Api {
                 let id = members.0.remove("id").and_then(|id| id.as_u64());
                 members.all_taken()?;
                 control.remove_fault(id.ok_or_else(|| Refused::invalid("id: which fault"))?).map(|()| json!({}))
+            }
+            "/v1/replications/disturb" => {
+                let (duplicates, reorders) = (members.share("duplicates")?, members.share("reorders")?);
+                let seed = members.count("seed")?.unwrap_or_default();
+                members.all_taken()?;
+                let wanted = Disturbance { seed, duplicates, reorders };
+                let disturbance = Some(wanted).filter(|wanted| wanted.duplicates > 0 || wanted.reorders > 0);
+                control.disturb(disturbance).map(|()| json!({}))
             }
             "/v1/faults/clear" => {
                 members.all_taken()?;
@@ -198,6 +210,22 @@ impl Members {
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(Refused::invalid(format!("{name}: a text is wanted, not {other}"))),
         }
+    }
+
+    fn count(&mut self, name: &str) -> Result<Option<u64>, Refused> {
+        match self.0.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => {
+                let bad = || Refused::invalid(format!("{name}: a whole number is wanted, not {value}"));
+                value.as_u64().ok_or_else(bad).map(Some)
+            }
+        }
+    }
+
+    /// Percent; none when nothing is said.
+    fn share(&mut self, name: &str) -> Result<u8, Refused> {
+        let count = self.count(name)?.unwrap_or_default();
+        u8::try_from(count).map_err(|_| Refused::invalid(format!("{name}: {count} is more than 100 percent")))
     }
 
     /// What is named, when nothing else is said.

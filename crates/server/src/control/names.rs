@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use headwater_catalog::{DataStreamDefinition, Snapshot as Catalog, TableDefinition};
+use headwater_catalog::{DataStreamDefinition, Snapshot as Catalog, StreamDefinition, TableDefinition};
+use headwater_types::arn::StreamArn;
 use headwater_types::{Scope, StreamUid, TableId};
 
 use super::view::Refused;
@@ -10,7 +11,8 @@ use super::view::Refused;
 /// What a command is about, as its caller names it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Names {
-    /// The name of a table or, where no table has it, of a data stream; or the ARN of a stream, an old one too.
+    /// The name of a table or, where no table has it, of a data stream, or of a table's stream as Kinesis's operations know
+    /// it; or the ARN of a stream, an old one too.
     pub table: String,
     /// Id of a shard of it; not every command takes one.
     pub shard: Option<String>,
@@ -44,6 +46,12 @@ pub(super) struct Target {
 impl Target {
     fn of_data_stream(stream: &DataStreamDefinition) -> Self {
         Self { table: Some(stream.id), stream: Some(stream.uid), is_data_stream: true }
+    }
+
+    /// With its table, if it is switched on.
+    fn of_table_stream(catalog: &Catalog, stream: &StreamDefinition) -> Self {
+        let table = catalog.table_by_id(stream.table).filter(|table| table.stream == Some(stream.uid));
+        Self { table: table.map(|table| table.id), stream: Some(stream.uid), is_data_stream: false }
     }
 
     /// Whether it is a Kinesis data stream, whose partitions go by the table's identity too.
@@ -93,6 +101,9 @@ pub(super) fn find(catalog: &Catalog, names: &Names) -> Result<Target, Refused> 
         let streams = catalog.all_data_streams();
         let streams = streams.filter(|stream| stream.name == names.table && wanted(&stream.scope));
         found.extend(streams.map(|stream| (&stream.scope, Target::of_data_stream(stream))));
+        let streams = catalog.all_streams();
+        let streams = streams.filter(|stream| stream.kinesis_name() == names.table && wanted(&stream.scope));
+        found.extend(streams.map(|stream| (&stream.scope, Target::of_table_stream(catalog, stream))));
     }
     match (found.pop(), found.is_empty()) {
         (Some((_, target)), true) => Ok(target),
@@ -110,8 +121,8 @@ fn by_arn(catalog: &Catalog, arn: &str) -> Result<Target, Refused> {
     if let Some(stream) = catalog.all_data_streams().find(|stream| stream.arn() == arn) {
         return Ok(Target::of_data_stream(stream));
     }
-    let found = catalog.all_streams().find(|stream| stream.arn().to_string() == arn);
+    let bears = |name: &StreamArn| name.to_string() == arn || name.kinesis_arn() == arn;
+    let found = catalog.all_streams().find(|stream| bears(&stream.arn()));
     let stream = found.ok_or_else(|| Refused::not_found(format!("no stream {arn}")))?;
-    let table = catalog.table_by_id(stream.table).filter(|table| table.stream == Some(stream.uid));
-    Ok(Target { table: table.map(|table| table.id), stream: Some(stream.uid), is_data_stream: false })
+    Ok(Target::of_table_stream(catalog, stream))
 }

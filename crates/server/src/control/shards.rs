@@ -40,7 +40,8 @@ fn listed<'a>(list: &'a ShardList, target: &Target, id: &str) -> Result<&'a Shar
     let found = if target.is_data_stream() {
         list.shards().iter().find(|shard| data_shard_id(shard.index) == id)
     } else {
-        list.by_id(id)
+        let kinesis = || list.shards().iter().find(|shard| data_shard_id(shard.uid.0) == id);
+        list.by_id(id).or_else(kinesis)
     };
     found.ok_or_else(|| Refused::not_found(format!("the stream has no shard {id}")))
 }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use headwater_catalog::{DataStreamDefinition, DataStreamState, StreamDefinition, StreamState};
+use headwater_catalog::{DataStreamDefinition, DataStreamState, DestinationState, StreamDefinition, StreamState};
+use headwater_delivery::Replication;
 use headwater_log::{PartitionInfo, ShardInfo, sequence};
 use headwater_types::{ClockState, Millis, SequenceNumber};
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,50 @@ pub struct StreamView {
     pub table: String,
     /// `ENABLED`, `DISABLED` or between; of a data stream `ACTIVE`, `UPDATING`, `CREATING` or `DELETING`.
     pub state: String,
+    /// Of a table's stream: its name for Kinesis's operations, which read it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kinesis: Option<String>,
+}
+
+/// A replication of a table to a Kinesis data stream.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReplicationView {
+    /// Name of the table.
+    pub table: String,
+    /// Name of the data stream.
+    pub stream: String,
+    /// As DescribeKinesisStreamingDestination shows it.
+    pub state: String,
+    /// Changes sent.
+    pub sent: u64,
+    /// Changes left out because their record is larger than the stream takes.
+    pub oversized: u64,
+    /// Changes given up.
+    pub lost: u64,
+    /// Age of the oldest change not sent yet. Unit: ms of store time.
+    pub lag_ms: i64,
+}
+
+impl ReplicationView {
+    pub(super) fn of(replication: Replication) -> Self {
+        let state = match replication.state {
+            DestinationState::Enabling => "ENABLING",
+            DestinationState::Active => "ACTIVE",
+            DestinationState::Updating => "UPDATING",
+            DestinationState::Disabling => "DISABLING",
+            DestinationState::Disabled => "DISABLED",
+            DestinationState::EnableFailed => "ENABLE_FAILED",
+        };
+        Self {
+            table: replication.table,
+            stream: replication.stream,
+            state: state.to_owned(),
+            sent: replication.tally.sent,
+            oversized: replication.tally.oversized,
+            lost: replication.tally.lost,
+            lag_ms: replication.lag_ms,
+        }
+    }
 }
 
 /// A stream's shards, parents before children.
@@ -47,6 +92,9 @@ pub struct Shards {
 pub struct ShardView {
     /// As clients know it.
     pub id: String,
+    /// Of a table's stream: its id for Kinesis's operations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kinesis: Option<String>,
     /// A parent that is gone keeps its id here.
     pub parents: Vec<String>,
     /// First and last hash, both included: 32 hex digits each.
@@ -146,7 +194,8 @@ impl StreamView {
             StreamState::Disabling => "DISABLING",
             StreamState::Disabled => "DISABLED",
         };
-        Self { arn: stream.arn().to_string(), table: stream.table_name.clone(), state: state.to_owned() }
+        let (arn, table) = (stream.arn().to_string(), stream.table_name.clone());
+        Self { arn, table, state: state.to_owned(), kinesis: Some(stream.kinesis_name()) }
     }
 
     pub(super) fn of_data(stream: &DataStreamDefinition) -> Self {
@@ -156,12 +205,13 @@ impl StreamView {
             DataStreamState::Updating => "UPDATING",
             DataStreamState::Deleting => "DELETING",
         };
-        Self { arn: stream.arn(), table: stream.name.clone(), state: state.to_owned() }
+        Self { arn: stream.arn(), table: stream.name.clone(), state: state.to_owned(), kinesis: None }
     }
 }
 
-/// A data stream's shard as clients know it.
-pub(super) fn data_shard_id(index: u32) -> String {
+/// A shard as Kinesis's clients know it: of a data stream by its place, of a table's stream by its identity.
+pub(super) fn data_shard_id(index: impl Into<u64>) -> String {
+    let index: u64 = index.into();
     format!("shardId-{index:012}")
 }
 
@@ -174,12 +224,13 @@ impl ShardView {
         let end = shard.ending.map(|ending| sequence::kinesis::render_ending(ending, index, created));
         let parents = shard.parent_indexes.iter().map(|parent| data_shard_id(*parent)).collect();
         let view = Self::of(shard);
-        Self { id: data_shard_id(index), parents, numbers: SequenceRange { start, end }, ..view }
+        Self { id: data_shard_id(index), kinesis: None, parents, numbers: SequenceRange { start, end }, ..view }
     }
 
     pub(super) fn of(shard: &ShardInfo) -> Self {
         Self {
             id: shard.id.clone(),
+            kinesis: Some(data_shard_id(shard.uid.0)),
             parents: shard.parent_ids.clone(),
             hash_range: hashes(shard.hash_range),
             numbers: SequenceRange { start: sequence::render(shard.starting), end: shard.ending.map(sequence::render) },

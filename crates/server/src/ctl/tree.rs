@@ -58,6 +58,7 @@ mod tests {
     fn shard(id: &str, parents: &[&str], closed: bool) -> ShardView {
         ShardView {
             id: id.to_owned(),
+            kinesis: None,
             parents: parents.iter().map(|parent| (*parent).to_owned()).collect(),
             hash_range: ["0".repeat(32), "f".repeat(32)],
             numbers: SequenceRange { start: "1".to_owned(), end: None },
@@ -69,7 +70,8 @@ mod tests {
 
     #[test]
     fn lineage_is_drawn_with_parents_above_their_children() {
-        let stream = StreamView { arn: "arn".to_owned(), table: "t".to_owned(), state: "ENABLED".to_owned() };
+        let [arn, table, state] = ["arn", "t", "ENABLED"].map(str::to_owned);
+        let stream = StreamView { arn, table, state, kinesis: None };
         let shards = vec![
             shard("a", &["gone"], true),
             shard("b", &["a"], true),

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses some of it")]
 
+pub mod sender;
+
 use std::net::SocketAddr;
 use std::process::{Command, Output};
 
@@ -122,4 +124,25 @@ pub fn ctl(server: &RunningServer, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
     command.arg("ctl").args(arguments).env("HEADWATER_ADMIN_URL", admin).env("HEADWATER_CONTROL_TOKEN", TOKEN);
     command.output().expect("the binary runs")
+}
+
+/// A figure of the metrics page.
+pub async fn metric(server: &RunningServer, name: &str) -> u64 {
+    let page = Request::get("/metrics").header("host", "localhost").body(Full::default()).expect("a request");
+    let (status, page) = send(server.addresses().admin.expect("an admin address"), page).await;
+    let line = page.as_str().and_then(|page| page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name}: {status}"))
+}
+
+/// Waits until a figure of the metrics page is this.
+pub async fn metric_becomes(server: &RunningServer, name: &str, wanted: u64) {
+    let mut found = metric(server, name).await;
+    for _ in 0..sender::LOOKS_MAX {
+        if found == wanted {
+            return;
+        }
+        tokio::time::sleep(sender::PAUSE).await;
+        found = metric(server, name).await;
+    }
+    panic!("{name} is {found} and never {wanted}");
 }

@@ -261,13 +261,16 @@ impl Engine {
         if let Some(frozen) = &cut.frozen {
             let folder = copy.to.join("index");
             let index: Box<dyn Index> = match form {
-                IndexForm::Tree => Box::new(Lsm::open(&folder, PART_BYTES, PART_BYTES)?),
+                IndexForm::Tree => {
+                    Box::new(Lsm::open(&folder, PART_BYTES, PART_BYTES, self.settings.separate_values_from)?)
+                }
                 IndexForm::Map | IndexForm::AsItIs => Box::new(OrderedMap::open(copy.to_files.clone(), &folder)?),
             };
             frozen.write(&*index, cut.position)?;
             drop(index);
             copy.count("index")?;
             copy.count("index/tables")?;
+            copy.count("index/blobs")?;
         }
         let rests = |at: &&Arc<Segment>| at.id >= pin.shown.first && at.id < cut.next;
         let in_log = |at: &&Arc<Segment>| at.run.is_none() && !archived.covers(at.id);

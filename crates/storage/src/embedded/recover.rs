@@ -129,7 +129,7 @@ fn open_index(settings: &Settings) -> Result<Arc<dyn Index>, Error> {
         IndexKind::OrderedMap => Arc::new(OrderedMap::open(settings.files.clone(), &folder)?),
         IndexKind::Lsm => {
             let table_bytes = (settings.memtable_bytes() / 2).clamp(256 * 1024, 64 * 1024 * 1024);
-            Arc::new(Lsm::open(&folder, settings.memory_bytes / 2, table_bytes)?)
+            Arc::new(Lsm::open(&folder, settings.memory_bytes / 2, table_bytes, settings.separate_values_from)?)
         }
     };
     // A process that was killed may have left names that are seen and not durable; segments are removed by what they say.

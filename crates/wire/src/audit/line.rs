@@ -81,6 +81,46 @@ impl Line<'_> {
     }
 }
 
+/// Something that happened without a call: what became of a replication.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceEvent<'a> {
+    /// What happened.
+    pub name: &'a str,
+    /// The account it happened in.
+    pub account: &'a str,
+    /// The Region likewise.
+    pub region: &'a str,
+    /// ARNs of what it is about.
+    pub resources: &'a [&'a str],
+    /// Why, in words of ours; may be empty.
+    pub reason: &'a str,
+}
+
+impl ServiceEvent<'_> {
+    /// Appends the line and its end. Field names are those of CloudTrail's events of a service.
+    pub(crate) fn append(&self, out: &mut Vec<u8>, at: Millis) {
+        out.extend_from_slice(b"{\"eventTime\":\"");
+        calendar::append_extended(out, at);
+        out.extend_from_slice(b"\",\"eventSource\":\"dynamodb.amazonaws.com\",\"eventType\":\"AwsServiceEvent\"");
+        optional(out, b",\"eventName\":", Some(self.name));
+        optional(out, b",\"awsRegion\":", Some(self.region));
+        optional(out, b",\"recipientAccountId\":", Some(self.account));
+        out.extend_from_slice(b",\"resources\":[");
+        for (at, arn) in self.resources.iter().enumerate() {
+            out.extend_from_slice(if at == 0 { b"{\"ARN\":" } else { b",{\"ARN\":" });
+            text(out, arn);
+            out.push(b'}');
+        }
+        out.push(b']');
+        if !self.reason.is_empty() {
+            out.extend_from_slice(b",\"additionalEventData\":{\"reason\":");
+            text(out, self.reason);
+            out.push(b'}');
+        }
+        out.extend_from_slice(b"}\n");
+    }
+}
+
 /// Appends the line that tells of dropped ones.
 pub(super) fn append_dropped(out: &mut Vec<u8>, at: Millis, lines: u64) {
     out.extend_from_slice(b"{\"eventTime\":\"");

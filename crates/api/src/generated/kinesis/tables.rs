@@ -404,6 +404,7 @@ pub static RESOURCE_ARN: Shape = Shape::new("ResourceARN", Kind::String)
         static P: Pattern = Pattern::new(r"arn:aws.*:kinesis:.*:\d{12}:.*stream/\S+");
         &P
     })
+    .or_table_stream()
     .constrained();
 
 pub static RETENTION_PERIOD_HOURS: Shape = Shape::new("RetentionPeriodHours", Kind::Integer);
@@ -499,6 +500,7 @@ pub static STREAM_ARN: Shape = Shape::new("StreamARN", Kind::String)
         static P: Pattern = Pattern::new(r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+");
         &P
     })
+    .or_table_stream()
     .constrained();
 
 pub static STREAM_ID: Shape = Shape::new("StreamId", Kind::String)

@@ -32,7 +32,7 @@ enum How {
 }
 
 /// The folders of a store that hold files.
-const FOLDERS: [&str; 4] = ["log", "archive", "index", "index/tables"];
+const FOLDERS: [&str; 5] = ["log", "archive", "index", "index/tables", "index/blobs"];
 
 /// Every kind of file that a store has in its folders, and how it gets into a copy. What is not named here stays behind.
 fn how(folder: &str, name: &str) -> How {
@@ -40,7 +40,7 @@ fn how(folder: &str, name: &str) -> How {
         "log" if SegmentId::parse(name).is_some() => How::Segment,
         "index" if name.starts_with("run-") && !name.ends_with(crate::files::TEMPORARY) => How::Link,
         "index" if name == "manifest" || name == "current" => How::Names,
-        "index/tables" => How::Link,
+        "index/tables" | "index/blobs" => How::Link,
         "archive" if is_run(name) => How::Link,
         _ => How::Not,
     }
@@ -120,7 +120,7 @@ impl Copier {
     pub(super) fn index(&mut self) -> Result<(), Error> {
         for _ in 0..TRIES {
             let before = self.names()?;
-            for folder in ["index", "index/tables"] {
+            for folder in ["index", "index/tables", "index/blobs"] {
                 for name in self.list(folder)?.iter().filter(|name| how(folder, name) == How::Link) {
                     // One that is gone again is in no list that still counts.
                     self.link(folder, name)?;

@@ -15,7 +15,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headwater_types::Position;
 use lsm_tree::compaction::Leveled;
-use lsm_tree::{AbstractTree, AnyTree, Cache, Config, DescriptorTable, Guard, KvPair, SeqNo, SequenceNumberCounter};
+use lsm_tree::{
+    AbstractTree, AnyTree, Cache, Config, DescriptorTable, Guard, KvPair, KvSeparationOptions, SeqNo,
+    SequenceNumberCounter,
+};
 use parking_lot::Mutex;
 
 use xxhash_rust::xxh3::xxh3_128;
@@ -45,14 +48,23 @@ pub(crate) struct Lsm {
 }
 
 impl Lsm {
-    /// Opens or makes the tree in a folder. Errors: corrupt, naming the folder.
-    pub(crate) fn open(folder: &Path, cache_bytes: u64, table_bytes: u64) -> Result<Self, Error> {
+    /// Opens or makes the tree in a folder, with values from a size on apart from their keys if asked.
+    ///
+    /// Errors: corrupt, naming the folder, also for one that was made the other way.
+    pub(crate) fn open(
+        folder: &Path,
+        cache_bytes: u64,
+        table_bytes: u64,
+        separate_values_from: Option<u32>,
+    ) -> Result<Self, Error> {
         check_version(folder)?;
         let cache = Arc::new(Cache::with_capacity_bytes(cache_bytes));
+        let separation = separate_values_from.map(|size| KvSeparationOptions::default().separation_threshold(size));
         let open = || {
             Config::new(folder, SequenceNumberCounter::default(), SequenceNumberCounter::default())
                 .use_cache(cache)
                 .use_descriptor_table(Some(Arc::new(DescriptorTable::new(OPEN_FILES_MAX))))
+                .with_kv_separation(separation)
                 .open()
         };
         // The tree asserts on some damaged files.

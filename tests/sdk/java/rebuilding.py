@@ -1,0 +1,80 @@
+"""The run that every consumer of a table's stream must pass: what it saw rebuilds the table.
+
+Two workers read tables under writes, through a split and a roll-over; one of them is killed.
+"""
+
+import time
+
+from headwater import until
+from judge import SHARD_END, judge
+from leases import indexed, leader, leases, owners
+from tables import Writer, adapter_name, create, rebuild, scan, truth
+
+ROUNDS = 40  # of 50 items: 2,000 changes of each table
+WITHIN_S = 150
+
+
+def reshaped_and_killed(server, crew, what, tables, start, *, third=True, name=adapter_name, key=lambda arn, shard: shard):
+    """`start(worker, application, stream ARNs)` starts a worker; `name(ARN)` is how it calls the stream, `key(ARN, shard id)`
+    how its lease is called; `third` says that it is KCL 3. Prints what it counted.
+    """
+    begin = time.monotonic()
+    dynamodb, streams = server.client("dynamodb"), server.client("dynamodbstreams")
+    application = f"application-{tables[0]}"
+    arns = {table: create(dynamodb, table) for table in tables}
+    writers = [Writer(dynamodb, table) for table in tables]
+    write(writers, 4)
+    start("one", application, arns.values())
+    if third:
+        until(lambda: indexed(dynamodb, application), "the first worker makes the index of owners", WITHIN_S)
+    start("two", application, arns.values())
+    until(lambda: len(owners(dynamodb, application)) == 2, "both workers hold leases", WITHIN_S)
+    write(writers, 10)
+    for table in tables:
+        server.control("/v1/split", {"table": table})
+    write(writers, 20)
+    rolled = sum(server.control("/v1/rollover", {"table": table})["rolled_over"] for table in tables)
+    write(writers, 30)
+    until(lambda: all(worker.records() for worker in crew.workers), "both workers see changes", WITHIN_S)
+    chief = leader(dynamodb, application) if third else None
+    victim = next(worker for worker in crew.workers if worker.name != chief)
+    until(victim.ahead, "the victim is ahead of its checkpoints", WITHIN_S)
+    victim.kill()
+    write(writers, ROUNDS)
+    total = sum(writer.records for writer in writers)
+    until(lambda: crew.seen() == total, "all changes are seen", WITHIN_S)
+
+    held = {arn: truth(streams, arn, writer) for arn, writer in zip(arns.values(), writers)}
+    rows = {key(arn, shard_id): shard for arn, shards in held.items() for shard_id, shard in shards.items()}
+    closed = {row for row, shard in rows.items() if shard.closed}
+
+    def ended():
+        found = leases(dynamodb, application)
+        return all(found.get(row, {}).get("checkpoint") == SHARD_END for row in closed)
+
+    until(ended, "closed shards end", WITHIN_S)
+    (survivor,) = [worker for worker in crew.workers if worker is not victim]
+    survivor.stop()
+    counts = judge({name(arn): shards for arn, shards in held.items()}, crew.events())
+    items = 0
+    for table, arn in arns.items():
+        rebuilt = rebuild(event for event in crew.events() if event.stream == name(arn))
+        assert rebuilt == scan(dynamodb, table) and len(rebuilt) == 40
+        items += len(rebuilt)
+    found = leases(dynamodb, application)
+    for row, shard in rows.items():
+        # Parents are shards of the same stream: their ids stand in the row without the stream's name.
+        assert set(found[row].get("parentShardId", ())) == set(shard.parents), found[row]
+        if not shard.closed and shard.records:
+            assert found[row]["checkpoint"] == shard.records[-1][0], found[row]
+    assert counts.records == total == ROUNDS * 50 * len(tables) and counts.keys == 50 * len(tables)
+    assert counts.again > 0 and counts.shards_ended == len(closed) > rolled > 0
+    print(
+        f"\n{what}: {counts}; {items} items rebuilt as a Scan gives them, {len(rows)} lease rows right, {rolled} shards "
+        f"rolled over, {time.monotonic() - begin:.0f} s"
+    )
+
+
+def write(writers, rounds):
+    for writer in writers:
+        writer.until(rounds)
