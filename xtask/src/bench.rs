@@ -1,4 +1,4 @@
-//! `cargo xtask bench`, `bench-engine` and `guard`: the benches' own workspace, in the product's target folder.
+//! `cargo xtask bench`, `bench-engine`, `guard` and `instructions`: the benches' own workspace, in the product's target folder.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     build(root)?;
     let (server, bare) = (root.join("target/release/headwater"), root.join("target/release/bare"));
     let mut command = process::command(root, root.join("target/release/headwater-bench"), &[]);
-    command.arg("--server").arg(server).arg("--bare").arg(bare).args(arguments);
+    command.arg("--server").arg(server).arg("--bare").arg(bare).arg("--root").arg(root).args(arguments);
     process::run(&mut command)
 }
 
@@ -28,6 +28,15 @@ pub fn engine(root: &Path, arguments: &[String]) -> Result<()> {
     process::run(build.env("CARGO_TARGET_DIR", root.join("target")))?;
     let mut command = process::command(root, root.join("target/release/headwater-bench-engine"), &[]);
     process::run(command.args(arguments))
+}
+
+/// Counts instructions per operation under valgrind; the profiles stay in `target/profiles`. Further arguments go to it.
+pub fn instructions(root: &Path, arguments: &[String]) -> Result<()> {
+    build(root)?;
+    let release = root.join("target/release");
+    let mut command = process::command(root, release.join("instructions"), &[]);
+    command.arg("--server").arg(release.join("headwater")).arg("--bare").arg(release.join("bare"));
+    process::run(command.arg("--profiles").arg(root.join("target/profiles")).args(arguments))
 }
 
 fn build(root: &Path) -> Result<()> {
