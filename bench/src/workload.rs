@@ -19,8 +19,9 @@ pub const INDEXES_MAX: usize = 5;
 /// One HTTP request, head and body.
 pub fn request(target: &str, body: &Value) -> Vec<u8> {
     let body = body.to_string();
+    let version = if target.starts_with("Kinesis_") { "1.1" } else { "1.0" };
     let head = format!(
-        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-amz-json-1.0\r\nX-Amz-Target: {target}\r\n\
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-amz-json-{version}\r\nX-Amz-Target: {target}\r\n\
          X-Amz-Date: 20260101T000000Z\r\nAuthorization: AWS4-HMAC-SHA256 Credential=bench/20260101/eu-west-1/dynamodb/\
          aws4_request, SignedHeaders=host;x-amz-date;x-amz-target, \
          Signature=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\r\nContent-Length: {}\r\n\r\n",

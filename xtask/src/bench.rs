@@ -6,10 +6,15 @@ use anyhow::Result;
 
 use crate::process;
 
-/// Builds the released server and the benches, and measures; further arguments go to `headwater-bench`.
+/// Builds the released server and the benches, and measures; further arguments go to `headwater-bench`, or behind
+/// `data-streams` to the bench of that name.
 pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     build(root)?;
     let (server, bare) = (root.join("target/release/headwater"), root.join("target/release/bare"));
+    if let Some((_, arguments)) = arguments.split_first().filter(|(name, _)| *name == "data-streams") {
+        let mut command = process::command(root, root.join("target/release/data_streams"), &[]);
+        return process::run(command.arg("--server").arg(server).args(arguments));
+    }
     let mut command = process::command(root, root.join("target/release/headwater-bench"), &[]);
     command.arg("--server").arg(server).arg("--bare").arg(bare).arg("--root").arg(root).args(arguments);
     process::run(&mut command)

@@ -20,6 +20,7 @@ const TOOLCHAINS: &[(&str, &[&str])] = &[
     ("npm", &["--version"]),
     ("go", &["version"]),
     ("java", &["-version"]),
+    ("javac", &["-version"]),
     ("mvn", &["--version"]),
 ];
 
@@ -27,6 +28,20 @@ const TOOLCHAINS: &[(&str, &[&str])] = &[
 const SIM_SEEDS: &str = "50";
 /// Shows that the bench works; its figures are too few to quote.
 const BENCH_SLICE: [&str; 6] = ["--operations", "2000", "--rounds", "1", "--connections", "16"];
+/// The same of the bench of data streams.
+const DATA_STREAMS_SLICE: [&str; 11] = [
+    "data-streams",
+    "--megabytes",
+    "16",
+    "--rounds",
+    "1",
+    "--records",
+    "50",
+    "--delivered",
+    "16",
+    "--subscribers",
+    "1,20",
+];
 
 struct Lanes {
     root: PathBuf,
@@ -61,6 +76,7 @@ pub fn run(root: &Path) -> Result<()> {
     lanes.check("README: the release server", readme);
     lanes.check("guard: allocations, file calls, bytes", bench::guard);
     lanes.check("bench, a slice", |root| bench::run(root, &BENCH_SLICE.map(str::to_owned)));
+    lanes.check("bench of data streams, a slice", |root| bench::run(root, &DATA_STREAMS_SLICE.map(str::to_owned)));
     lanes.report()
 }
 

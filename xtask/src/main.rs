@@ -33,7 +33,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measures the released server beside a bare one; further arguments go to the bench (`-- --help`).
+    /// Measures the released server beside a bare one; further arguments go to the bench (`-- --help`). With
+    /// `data-streams` first: data streams, beside the disk.
     Bench {
         /// Passed on.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

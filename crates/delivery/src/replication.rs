@@ -178,7 +178,7 @@ impl Mover<'_> {
         if passed == 0 {
             batch.after = position.after;
         }
-        moved.more = true;
+        moved.more = moved.throttled == 0;
         let records = batch.appends(self.disturbance, &mut moved);
         let step =
             headwater_log::Step { target: target.stream.id, records, after: batch.after, tally: moved.tally, ended };

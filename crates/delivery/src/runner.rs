@@ -16,6 +16,9 @@ use crate::job::{Job, Kind, Progress, Subject, jobs};
 use crate::replication::{Disturbance, Events, Moved, Mover, Throttle, Watch};
 use crate::step::{Failure, Step, cursor, step};
 
+/// How long a replication waits for a shard at its limit: what it fills by then goes in one commit. Unit: system time.
+const THROTTLED_PAUSE: Duration = Duration::from_millis(20);
+
 /// How jobs are run.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Settings {
@@ -248,7 +251,11 @@ impl Shared {
         let mut failed = None;
         for job in jobs(&catalog) {
             match self.one(&job).await {
-                Ok(made) => done = Step { rows: done.rows + made.rows, more: done.more || made.more },
+                Ok(made) => {
+                    done.rows += made.rows;
+                    done.more |= made.more;
+                    done.waits |= made.waits;
+                }
                 Err(Failure::Closed) => return Err(Failure::Closed),
                 // The others go on.
                 Err(failure) => drop(failed.get_or_insert(failure)),
@@ -274,7 +281,7 @@ impl Shared {
                 };
                 let moved = mover.step().await?;
                 self.replicated.count(&moved);
-                return Ok(Step { rows: 0, more: moved.more });
+                return Ok(Step { rows: 0, more: moved.more, waits: moved.throttled > 0 });
             }
         };
         let made = step(&self.log, job, index, &self.settings).await?;
@@ -331,6 +338,7 @@ async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
         published.mark_unchanged();
         let wait = match shared.pass().await {
             Ok(done) if done.more => Some(shared.pause(done.rows)),
+            Ok(done) if done.waits => Some(THROTTLED_PAUSE),
             Ok(_) => None,
             Err(Failure::Closed) => return,
             Err(Failure::Passing(reason)) => {

@@ -19,6 +19,8 @@ pub(crate) struct Step {
     pub rows: u64,
     /// There may be more to do at once.
     pub more: bool,
+    /// There is more to do, and not at once: somebody else is at a limit.
+    pub waits: bool,
 }
 
 /// Why a step failed.
@@ -75,7 +77,7 @@ async fn fill(log: &Log, job: &Job, index: u32, settings: &Settings) -> Result<S
     let before = cursor(log, job, index)?;
     let Some(page) = backfill::page(log, &job.table, before.last.as_deref(), settings.rows_per_step)? else {
         finish(log, job, index).await?;
-        return Ok(Step { rows: 0, more: true });
+        return Ok(Step { rows: 0, more: true, waits: false });
     };
     #[cfg(feature = "planted-bugs")]
     let page = {
@@ -101,7 +103,7 @@ async fn fill(log: &Log, job: &Job, index: u32, settings: &Settings) -> Result<S
         page
     };
     match backfill::fill(log, &page, index, row).await? {
-        Filled::Entries(_) => Ok(Step { rows: items, more: true }),
+        Filled::Entries(_) => Ok(Step { rows: items, more: true, waits: false }),
         Filled::Over => Ok(Step::default()),
     }
 }
@@ -111,7 +113,7 @@ async fn sweep(log: &Log, job: &Job, index: u32) -> Result<Step, Failure> {
     if rows == 0 {
         finish(log, job, index).await?;
     }
-    Ok(Step { rows: rows as u64, more: true })
+    Ok(Step { rows: rows as u64, more: true, waits: false })
 }
 
 /// Deletes what has expired, oldest first, side by side: each waits for its own commit.
@@ -131,7 +133,7 @@ async fn expire(log: &Log, job: &Job, settings: &Settings) -> Result<Step, Failu
     for deletion in join_all(deletions).await {
         deleted += u64::from(deletion?);
     }
-    Ok(Step { rows: deleted, more: deleted > 0 })
+    Ok(Step { rows: deleted, more: deleted > 0, waits: false })
 }
 
 async fn finish(log: &Log, job: &Job, index: u32) -> Result<(), Failure> {

@@ -111,8 +111,14 @@ pub struct Metrics {
     pub panics: Count,
     /// Bytes of bodies received, as sent.
     pub bytes_in: Count,
-    /// Bytes of bodies sent.
+    /// Bytes of bodies sent; pushed events not counted.
     pub bytes_out: Count,
+    /// Answers that push events, open now.
+    pub subscriptions_open: Count,
+    /// Events given to the transports of those answers.
+    pub pushed_events: Count,
+    /// Their bytes, as framed.
+    pub pushed_bytes: Count,
     /// Audit lines dropped.
     pub audit_dropped: Count,
     operations: BTreeMap<(Api, &'static str), Operation>,
@@ -133,6 +139,9 @@ impl Default for Metrics {
             panics: Count::default(),
             bytes_in: Count::default(),
             bytes_out: Count::default(),
+            subscriptions_open: Count::default(),
+            pushed_events: Count::default(),
+            pushed_bytes: Count::default(),
             audit_dropped: Count::default(),
             operations: Api::ALL.into_iter().flat_map(names).collect(),
             errors: Mutex::default(),
@@ -175,7 +184,7 @@ impl Metrics {
 
     /// Appends everything as Prometheus text; operations never called are left out.
     pub fn render(&self, out: &mut String) {
-        let plain: [(&str, &str, &Count); 11] = [
+        let plain: [(&str, &str, &Count); 14] = [
             ("connections_total", "counter", &self.connections),
             ("connections_open", "gauge", &self.connections_open),
             ("connections_timed_out_total", "counter", &self.connections_timed_out),
@@ -186,6 +195,9 @@ impl Metrics {
             ("panics_total", "counter", &self.panics),
             ("body_bytes_in_total", "counter", &self.bytes_in),
             ("body_bytes_out_total", "counter", &self.bytes_out),
+            ("subscriptions_open", "gauge", &self.subscriptions_open),
+            ("pushed_events_total", "counter", &self.pushed_events),
+            ("pushed_bytes_total", "counter", &self.pushed_bytes),
             ("audit_dropped_total", "counter", &self.audit_dropped),
         ];
         for (name, kind, count) in plain {

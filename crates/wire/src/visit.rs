@@ -243,7 +243,7 @@ async fn call(
 /// Runs the operation.
 async fn guarded(shared: &Shared, call: &Call, format: Format, body: &[u8]) -> Result<Answer, Error> {
     // A panic is this request's alone: nothing of it is used afterwards but the call's list of resources.
-    let run = AssertUnwindSafe(run(&shared.services, call, format, body)).catch_unwind();
+    let run = AssertUnwindSafe(run(shared, call, format, body)).catch_unwind();
     match run.await {
         Ok(result) => result,
         Err(panic) => {
@@ -303,7 +303,7 @@ async fn inflate(shared: &Shared, body: Bytes) -> Result<Bytes, Error> {
 }
 
 /// Decodes, routes and encodes: all that may panic because of what a client sent or an operation does.
-async fn run(services: &Services, call: &Call, format: Format, body: &[u8]) -> Result<Answer, Error> {
+async fn run(shared: &Shared, call: &Call, format: Format, body: &[u8]) -> Result<Answer, Error> {
     let document = match format {
         Format::Json10 | Format::Json11 | Format::Json => Document::from_json(body)?,
         Format::Cbor11 => {
@@ -311,6 +311,7 @@ async fn run(services: &Services, call: &Call, format: Format, body: &[u8]) -> R
             cbor::read(body).map_err(|cause| Error::unparsable().with_cause(cause))?
         }
     };
+    let services = &shared.services;
     let routed = match call.api {
         Api::DynamoDb => dynamodb::dispatch(&*services.dynamodb, call, call.operation, document),
         Api::DynamoDbStreams => dynamodb_streams::dispatch(&*services.streams, call, call.operation, document),
@@ -336,7 +337,7 @@ async fn run(services: &Services, call: &Call, format: Format, body: &[u8]) -> R
         (Reply::Events(events), api) => {
             let kind = HeaderValue::from_static("application/vnd.amazon.eventstream");
             let mut answer = Answer::new(200, Some(kind), Bytes::new());
-            answer.body = Payload::Events(EventBody::new(events, api));
+            answer.body = Payload::Events(EventBody::new(events, api, shared.metrics.clone()));
             answer
         }
     })

@@ -30,10 +30,10 @@ class Crew:
         self.workers.append(worker)
         return worker
 
-    def java(self, name, module, main, **arguments):
+    def java(self, name, module, main, jvm=(), **arguments):
         """A worker that takes `name=value`."""
         given = {"worker": "{worker}", "file": "{file}", **arguments}
-        return self.start(name, java(module, main, *(f"{key}={value}" for key, value in given.items())))
+        return self.start(name, java(module, main, *(f"{key}={value}" for key, value in given.items()), jvm=jvm))
 
     def kcl(self, run, name, module, main="headwater.KclWorker", **more):
         """A worker on the stream of a run (scenario.py)."""

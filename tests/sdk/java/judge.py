@@ -159,7 +159,10 @@ class _Case:
         return index + 1
 
     def standing(self, stint):
-        """The checkpoints that may stand when the stint begins: the last one that was taken, and later unheard ones."""
+        """The checkpoints that may stand when the stint begins: the last one that was taken, and later unheard ones.
+
+        A refused one may stand too: where an answer is lost the client asks again, and its own first request is in its way.
+        """
         taken, unheard = TRIM_HORIZON, set()
         for event in self.of_shard[stint.stream, stint.shard]:
             if event.at >= stint.begin.at:
@@ -168,8 +171,6 @@ class _Case:
                 unheard.add(event.fields[0])
             elif event.kind == "checkpoint":
                 (taken,) = event.fields
-                unheard.clear()
-            elif event.kind == "refused":
                 unheard.clear()
         return {taken} | unheard
 
@@ -229,8 +230,9 @@ class _Case:
                 self.counts.records += len(shard.records)
                 if missing:
                     self.faults.append(f"{stream}/{shard_id}: {len(missing)} records never came, first {missing[0]}")
+                # Whether it was taken, the lease table tells (leases.py).
                 ended = any(
-                    event.kind == "checkpoint" and event.fields[0] == SHARD_END
+                    event.kind == "trying" and event.fields[0] == SHARD_END
                     for event in self.of_shard[stream, shard_id]
                 )
                 self.counts.shards_ended += ended

@@ -42,7 +42,7 @@ def truth(kinesis, name, producer=None):
             records=[(r["SequenceNumber"], r["PartitionKey"], r["Data"].decode()) for r in records],
             closed="EndingSequenceNumber" in shard["SequenceNumberRange"],
         )
-        for record in records:
+        for record in records if producer else ():
             per_key[record["PartitionKey"]].append(int(record["Data"]))
     if producer:
         assert sum(len(shard.records) for shard in held.values()) == producer.records

@@ -14,12 +14,29 @@ ROUNDS = 40  # of 50 items: 2,000 changes of each table
 WITHIN_S = 150
 
 
-def reshaped_and_killed(server, crew, what, tables, start, *, third=True, name=adapter_name, key=lambda arn, shard: shard):
+def of_dynamodb_streams(server, stream_arn, writer):
+    """What DynamoDB Streams says that a table's stream holds."""
+    return truth(server.client("dynamodbstreams"), stream_arn, writer)
+
+
+def reshaped_and_killed(
+    server,
+    crew,
+    what,
+    tables,
+    start,
+    *,
+    third=True,
+    name=adapter_name,
+    key=lambda arn, shard: shard,
+    holds=of_dynamodb_streams,
+):
     """`start(worker, application, stream ARNs)` starts a worker; `name(ARN)` is how it calls the stream, `key(ARN, shard id)`
-    how its lease is called; `third` says that it is KCL 3. Prints what it counted.
+    how its lease is called; `third` says that it is KCL 3; `holds` reads the stream as its API shows it. Prints what it
+    counted.
     """
     begin = time.monotonic()
-    dynamodb, streams = server.client("dynamodb"), server.client("dynamodbstreams")
+    dynamodb = server.client("dynamodb")
     application = f"application-{tables[0]}"
     arns = {table: create(dynamodb, table) for table in tables}
     writers = [Writer(dynamodb, table) for table in tables]
@@ -44,7 +61,7 @@ def reshaped_and_killed(server, crew, what, tables, start, *, third=True, name=a
     total = sum(writer.records for writer in writers)
     until(lambda: crew.seen() == total, "all changes are seen", WITHIN_S)
 
-    held = {arn: truth(streams, arn, writer) for arn, writer in zip(arns.values(), writers)}
+    held = {arn: holds(server, arn, writer) for arn, writer in zip(arns.values(), writers)}
     rows = {key(arn, shard_id): shard for arn, shards in held.items() for shard_id, shard in shards.items()}
     closed = {row for row, shard in rows.items() if shard.closed}
 

@@ -1,5 +1,8 @@
 """Changes items so that each change can be told from every other, and rebuilds tables from what consumers saw."""
 
+import json
+
+import producing
 from headwater import REGION, create_table
 from judge import Shard
 from stream import Reader
@@ -60,6 +63,27 @@ def adapter_name(stream_arn):
     """The name under which the official adapter knows a table's stream."""
     table, label = stream_arn.split("/")[1], stream_arn.split("/")[3]
     return f"{REGION}${ACCOUNT}${table}${label.replace(':', '_')}"
+
+
+def kinesis_name(stream_arn):
+    """The name under which the Kinesis API knows a table's stream."""
+    table, label = stream_arn.split("/")[1], stream_arn.split("/")[3]
+    return f"ddb.{table}.{''.join(filter(str.isdigit, label))}"
+
+
+def of_kinesis(server, stream_arn, writer):
+    """What the Kinesis API says that a table's stream holds: the same changes as DynamoDB Streams says, in as many shards."""
+    held = producing.truth(server.client("kinesis"), kinesis_name(stream_arn))
+    for shard in held.values():
+        changes = [(number, json.loads(data)) for number, _, data in shard.records]
+        shard.records = [(number, change["dynamodb"]["Keys"]["pk"]["S"], value(change)) for number, change in changes]
+    same = truth(server.client("dynamodbstreams"), stream_arn, writer)
+    assert sorted(map(contents, held.values())) == sorted(map(contents, same.values()))
+    return held
+
+
+def contents(shard):
+    return [(key, change) for _, key, change in shard.records], shard.closed, len(shard.parents)
 
 
 def value(record):

@@ -171,6 +171,7 @@ def test_a_checkpoint_whose_answer_was_lost_may_stand_or_not():
         place = at(events, "one", "record", 5)
         events.insert(place + 1, Event(0, "one", "1", "stream", "parent", "trying", ["105"]))
         events[at(events, "two", "init")].fields = [stands]
+        events.insert(place + 2, Event(0, "one", "1", "stream", "parent", "refused", ["lost lease"]))
         if stands == "105":
             del events[at(events, "two", "record", 0) : at(events, "two", "record", 2)]
         judge(held(), timed(events))

@@ -3,6 +3,7 @@
 import re
 import subprocess
 
+from headwater import Server, binary
 from workers import java
 
 LAUNCHER = "org.junit.platform.console.ConsoleLauncher"
@@ -30,3 +31,20 @@ def test_every_way_in_the_clear(server):
     count = junit(server.endpoint)
     print(f"Java SDK 2, in the clear: {count} tests")
     assert count == 4 * 5 + 2 + 5
+
+
+def test_every_way_in_tls(tmp_path):
+    """With ALPN and without: the client's default for HTTP/2 speaks it without asking."""
+    certs, trust = tmp_path / "certs", tmp_path / "trust.p12"
+    subprocess.run([binary(), "certs", str(certs)], check=True, capture_output=True, timeout=60)
+    keytool = ["keytool", "-importcert", "-noprompt", "-alias", "headwater", "-file", str(certs / "ca.pem")]
+    keytool += ["-keystore", str(trust), "-storetype", "PKCS12", "-storepass", "trusted"]
+    subprocess.run(keytool, check=True, capture_output=True, timeout=60)
+    server = Server("--tls-certificate", str(certs / "server.pem"), "--tls-key", str(certs / "server-key.pem"))
+    try:
+        store = [f"-Djavax.net.ssl.trustStore={trust}", "-Djavax.net.ssl.trustStorePassword=trusted"]
+        count = junit(server.endpoint, *store)
+        print(f"Java SDK 2, in TLS: {count} tests")
+        assert count == 6 * 5 + 4 + 5
+    finally:
+        server.close()

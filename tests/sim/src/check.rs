@@ -10,6 +10,8 @@ mod timeline;
 mod trimming;
 mod wholes;
 
+use crate::data_streams;
+use crate::data_streams::history::Counts;
 use crate::history::{Directed, History, Violation};
 use crate::structures::Compared;
 
@@ -68,6 +70,8 @@ pub struct Checked {
     pub rolled_over: u64,
     /// Shards that were split, by whomever.
     pub split: u64,
+    /// Data streams.
+    pub data: Counts,
 }
 
 impl Checked {
@@ -97,6 +101,7 @@ impl Checked {
         self.archived += other.archived;
         self.rolled_over += other.rolled_over;
         self.split += other.split;
+        self.data.add(other.data);
     }
 }
 
@@ -114,6 +119,8 @@ pub fn all(history: &History) -> (Checked, Vec<Violation>) {
         items::check(history, &mut checked, &mut found);
         wholes::check(history, &mut checked, &mut found);
     }
+    found.extend(history.data.noticed.iter().cloned());
+    checked.data = data_streams::check::all(&history.data, &mut found);
     ledger::check(history, &mut checked, &mut found);
     shards::check(history, &mut checked, &mut found);
     trimming::check(history, &mut checked, &mut found);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
+use headwater_api::Api;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::{RwLock, watch};
@@ -14,7 +15,7 @@ use crate::cluster::Cluster;
 use crate::history::{End, Event, History, Key, Violation, Whole};
 use crate::plan::{Dice, OPERATIONS_MIN, Plan, TablePlan};
 use crate::protocol;
-use crate::server::{Failure, Server};
+use crate::server::{self, Failure, Server};
 use crate::spec::{Action, Answer, Condition, Item, Operation, Returns};
 
 /// What clients, readers and changers of tables share.
@@ -27,10 +28,18 @@ pub struct Sim {
     pub history: Mutex<History>,
     /// Requests that clients have made.
     pub progress: watch::Sender<u64>,
+    /// How far the writers of data streams are.
+    pub streams: Streams,
     /// Held for reading while a token is in use, for writing while store time jumps: a token lives ten minutes of it.
     pub tokens: RwLock<()>,
     /// The newest store time that any node has shown. Unit: ms.
     pub store_time: AtomicI64,
+}
+
+/// How far the writers of data streams are.
+pub struct Streams {
+    /// Requests that they have made.
+    pub made: watch::Sender<u64>,
 }
 
 /// Longest wait for an answer from a node that lives; no fault keeps one that long.
@@ -49,6 +58,7 @@ impl Sim {
             plan,
             history: Mutex::new(history),
             progress: watch::Sender::new(0),
+            streams: Streams { made: watch::Sender::new(0) },
             tokens: RwLock::new(()),
             store_time: AtomicI64::new(0),
         }
@@ -86,7 +96,19 @@ impl Sim {
         body: Value,
         hang_up: Option<Duration>,
     ) -> Result<Value, Failure> {
-        let asked = Box::pin(server.request(operation, body.clone(), hang_up));
+        self.ask_api(server, server::api_of(operation), operation, body, hang_up).await
+    }
+
+    /// One request of this node to one of its APIs.
+    pub async fn ask_api(
+        &self,
+        server: &Arc<Server>,
+        api: Api,
+        operation: &'static str,
+        body: Value,
+        hang_up: Option<Duration>,
+    ) -> Result<Value, Failure> {
+        let asked = Box::pin(server.request(api, operation, body.clone(), hang_up));
         let reply = match select(asked, self.cluster.control().sleep(PATIENCE)).await {
             Either::Left((reply, _)) => reply,
             Either::Right(_) => {

@@ -196,6 +196,11 @@ impl Cluster {
         }
     }
 
+    /// Whether all faults have ended.
+    pub fn is_calm(&self) -> bool {
+        *self.phase.borrow() == Phase::Calm
+    }
+
     async fn all_up(&self) {
         for slot in &self.slots {
             let _ = slot.subscribe().wait_for(Option::is_some).await;

@@ -11,6 +11,7 @@ use headwater_types::{HashKey, SequenceNumber};
 use serde_json::json;
 
 use crate::client::Sim;
+use crate::data_streams::poller::Poller;
 use crate::history::Violation;
 use crate::reader::Reader;
 use crate::server::scope;
@@ -61,9 +62,10 @@ async fn split_something(sim: &Sim) {
     }
 }
 
-/// Lets store time jump, and stand still now and then; gives the keeper.
-pub async fn keep_time(sim: Arc<Sim>) -> Reader {
+/// Lets store time jump, and stand still now and then; gives the keepers of tables' streams and of data streams.
+pub async fn keep_time(sim: Arc<Sim>) -> (Reader, Poller) {
     let mut keeper = Reader::keeper(sim.clone());
+    let mut of_data = Poller::new(sim.clone(), "keeper", true);
     for jump in 0..sim.plan.jumps {
         part_done(&sim, 5 + jump * 90 / sim.plan.jumps).await;
         let (least, most) = sim.plan.jump;
@@ -81,6 +83,7 @@ pub async fn keep_time(sim: Arc<Sim>) -> Reader {
         }
         drop(quiet);
         keeper.pass().await;
+        of_data.pass().await;
         if sim.plan.aged {
             trim_something(&sim, &keeper).await;
         }
@@ -89,7 +92,7 @@ pub async fn keep_time(sim: Arc<Sim>) -> Reader {
             sim.cluster.control().sleep(Duration::from_millis(5)).await;
         }
     }
-    keeper
+    (keeper, of_data)
 }
 
 /// Trims a shard of some stream by order, up to a record that the keeper has read.
@@ -159,6 +162,12 @@ async fn expire_iterators(sim: &Arc<Sim>, keeper: &Reader) {
         let text = format!("an iterator of before still answers {body}");
         sim.notice(Violation::new("an order to expire iterators holds", text));
     }
+}
+
+/// Lets store time jump once; true when it is known to have.
+pub async fn jump(sim: &Sim, by: Duration) -> bool {
+    let _quiet = sim.tokens.write().await;
+    move_clock(sim, Move::Advance(by)).await
 }
 
 #[derive(Clone, Copy)]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::data_streams::history::Seen;
 use crate::ledger::Ledger;
 use crate::linearize::Call;
 use crate::spec::{Answer, Item, Operation};
@@ -208,6 +209,8 @@ pub struct History {
     pub items: BTreeMap<String, BTreeMap<Key, Item>>,
     /// What was seen of transactions.
     pub ledger: Ledger,
+    /// What was seen of data streams.
+    pub data: Seen,
     /// What was compared in snapshots.
     pub compared: Compared,
     /// Snapshots that were held and asked again.

@@ -5,7 +5,8 @@
 //! plan (seed) ─► cluster: nodes over one durable state ◄─ killed and opened again
 //!                   ▲ JSON requests, as tasks of a node
 //!      clients, admins (one per table), readers (streams only) ─► history ─► check ─► violations
-//!      ledger (transactions), expiry (time to live) ──────────────►┘
+//!      ledger (transactions), expiry (time to live) ──────────────►┤
+//!      data_streams: writers, admins, pollers, subscribers ───────►┘
 //!      structures: indexes, expiry, collections of published snapshots, held to their items ─► violations
 //! ```
 //! Owns: the workload, the history, the checkers. In: a seed and a mode. Out: figures, and what was broken.
@@ -16,6 +17,7 @@ pub mod admin;
 pub mod check;
 pub mod client;
 pub mod cluster;
+pub mod data_streams;
 pub mod direct;
 pub mod embedded;
 pub mod expiry;

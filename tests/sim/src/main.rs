@@ -80,7 +80,7 @@ fn main() -> ExitCode {
             total.add(&outcome);
             if !outcome.violations.is_empty() {
                 print!("{}", report::violations(&outcome));
-                println!("{}", total.line());
+                println!("{}\n{}", total.line(), total.data_line());
                 return ExitCode::FAILURE;
             }
             if seed.is_multiple_of(REPEAT_EVERY) {
@@ -92,7 +92,7 @@ fn main() -> ExitCode {
                 }
             }
         }
-        println!("{} in {:.1} s", total.line(), watch.elapsed().as_secs_f64());
+        println!("{} in {:.1} s\n{}", total.line(), watch.elapsed().as_secs_f64(), total.data_line());
         let empty = total.empty();
         if total.seeds >= FAULTS_FROM && !empty.is_empty() {
             println!("mode {}: nothing to show for {}", mode.name(), empty.join(", "));

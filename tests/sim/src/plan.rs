@@ -5,6 +5,7 @@ use std::time::Duration;
 use headwater_storage::memory::{Faults, Settings};
 use headwater_types::Runtime;
 
+use crate::data_streams::plan::StreamsPlan;
 use crate::history::Key;
 
 /// Fewest operations of a run.
@@ -166,6 +167,8 @@ pub struct Plan {
     pub split_writes: u64,
     /// Bytes above which a partition splits by itself.
     pub partition_bytes: i64,
+    /// Data streams.
+    pub data: StreamsPlan,
 }
 
 /// Draws numbers from the run's seed.
@@ -207,7 +210,13 @@ impl Plan {
         // Now and then a run takes minutes, so that what happens twice a minute (trimming) happens in it.
         let leisurely = dice.percent(10);
         let pauses = [Duration::ZERO, Duration::from_millis(2), Duration::from_millis(20)];
-        let kills_ms = if leisurely { dice.between(10_000, 60_000) } else { dice.between(200, 3_000) };
+        let data = StreamsPlan::draw(dice);
+        let kills_ms = match (leisurely, data.slow) {
+            (true, _) => dice.between(10_000, 60_000),
+            // A subscription is to live for some seconds.
+            (false, true) => dice.between(2_000, 15_000),
+            (false, false) => dice.between(200, 3_000),
+        };
         let aged = mode != Mode::Relaxed && dice.percent(30);
         let hours = |hours: u64| Duration::from_secs(hours * 3_600);
         Self {
@@ -227,8 +236,10 @@ impl Plan {
             jumps: if aged { 4 } else { dice.between(0, 3) },
             jump: if aged { (hours(9), hours(14)) } else { (Duration::from_secs(1), hours(5)) },
             aged,
-            split_writes: *dice.pick(&[20, 200, 1_000]),
+            // An on-demand stream grows in a slow run only if little is much.
+            split_writes: if data.slow { 20 } else { *dice.pick(&[20, 200, 1_000]) },
             partition_bytes: *dice.pick(&[20_000, 10_000_000_000]),
+            data,
         }
     }
 }

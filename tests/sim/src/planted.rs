@@ -6,6 +6,7 @@ use headwater_delivery::Settings as JobSettings;
 use headwater_log::Settings;
 use headwater_storage::embedded as storage;
 
+use crate::data_streams::check as data;
 use crate::plan::{Mode, Plan};
 use crate::run::run;
 
@@ -42,11 +43,25 @@ pub enum Bug {
     ChildBeforeClose,
     /// Records go after half of the retention.
     TrimEarly,
+    /// A data stream's merged shard is there before its second parent is closed.
+    MergeHalfClosed,
+    /// Half of PutRecords is committed apart from the other half.
+    TornPutRecords,
+    /// PutRecords puts all into the shard of the first.
+    WrongShard,
+    /// A longer retention shows again what a shorter one hid.
+    RetentionRevives,
+    /// A subscription goes on one record late.
+    SubscriptionSkips,
+    /// A subscription goes on one record early.
+    SubscriptionRepeats,
+    /// A merged shard's end names its child only if it is the first parent.
+    ChildOfFirstParent,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 22] = [
         Self::NumberBeforeCommit,
         Self::AckBeforeSync,
         Self::NoSync,
@@ -62,6 +77,13 @@ impl Bug {
         Self::PendingShown,
         Self::ChildBeforeClose,
         Self::TrimEarly,
+        Self::MergeHalfClosed,
+        Self::TornPutRecords,
+        Self::WrongShard,
+        Self::RetentionRevives,
+        Self::SubscriptionSkips,
+        Self::SubscriptionRepeats,
+        Self::ChildOfFirstParent,
     ];
 
     /// Where it can show itself.
@@ -111,6 +133,12 @@ impl Bug {
                 "parents come before their children",
             ],
             Self::TrimEarly => &["nothing is trimmed early", "nothing ends before its time", TAIL],
+            Self::MergeHalfClosed => &[data::LINEAGE],
+            Self::TornPutRecords => &[data::WHOLE],
+            Self::WrongShard => &[data::PLACE],
+            Self::RetentionRevives => &[data::LATE],
+            Self::SubscriptionSkips | Self::SubscriptionRepeats => &[data::PUSHED],
+            Self::ChildOfFirstParent => &[data::CHILDREN],
         }
     }
 }
@@ -126,6 +154,13 @@ pub fn log_settings(bug: Option<Bug>, plan: &Plan) -> Settings {
         Some(Bug::PendingShown) => Some(headwater_log::PlantedBug::PendingShown),
         Some(Bug::ChildBeforeClose) => Some(headwater_log::PlantedBug::ChildBeforeClose),
         Some(Bug::TrimEarly) => Some(headwater_log::PlantedBug::TrimEarly),
+        Some(Bug::MergeHalfClosed) => Some(headwater_log::PlantedBug::MergeHalfClosed),
+        Some(Bug::TornPutRecords) => Some(headwater_log::PlantedBug::TornAppend),
+        Some(Bug::WrongShard) => Some(headwater_log::PlantedBug::FirstShardTakesAll),
+        Some(Bug::RetentionRevives) => Some(headwater_log::PlantedBug::RetentionRevives),
+        Some(Bug::SubscriptionSkips) => Some(headwater_log::PlantedBug::SubscriptionSkips),
+        Some(Bug::SubscriptionRepeats) => Some(headwater_log::PlantedBug::SubscriptionRepeats),
+        Some(Bug::ChildOfFirstParent) => Some(headwater_log::PlantedBug::ChildOfFirstParent),
         Some(_) | None => None,
     };
     Settings {

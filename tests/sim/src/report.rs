@@ -78,6 +78,12 @@ impl Total {
         )
     }
 
+    /// A line about data streams.
+    pub fn data_line(&self) -> String {
+        let figures = self.checked.data.figures().into_iter().map(|(name, figure)| format!("{name} {figure}"));
+        format!("{:<10} data streams: {}", self.mode.name(), figures.collect::<Vec<_>>().join(", "))
+    }
+
     /// Figures that must not be zero after so many seeds: a simulation without faults or records proves nothing.
     pub fn empty(&self) -> Vec<&'static str> {
         let mut figures = vec![
@@ -99,6 +105,8 @@ impl Total {
             ("held snapshots that were outlived", self.checked.held.1),
             ("expiries of iterators", self.checked.directed.expiries),
         ];
+        let trimmed = |name: &str| self.mode == Mode::Relaxed && name == "records trimmed";
+        figures.extend(self.checked.data.figures().into_iter().filter(|(name, _)| !trimmed(name)));
         if self.mode != Mode::Relaxed {
             figures.push(("trimmed records", self.checked.trimmed));
             figures.push(("trims by order", self.checked.directed.trims));

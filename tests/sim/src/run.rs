@@ -16,6 +16,7 @@ use crate::admin::Admin;
 use crate::check::{self, Checked};
 use crate::client::{Client, Sim};
 use crate::cluster::{CONTROL, Cluster, Fared};
+use crate::data_streams::Workload;
 use crate::history::{End, Event, History, Key, Life, Violation};
 use crate::plan::{Dice, Mode, OPERATIONS_MIN, Plan, TablePlan};
 use crate::planted::Bug;
@@ -61,6 +62,7 @@ pub fn run(seed: u64, mode: Mode, bug: Option<Bug>) -> Outcome {
     let cluster = Cluster::new(&world, &plan, bug);
     let mut history = History::default();
     history.relaxed = mode == Mode::Relaxed;
+    history.data.relaxed = history.relaxed;
     let sim = Arc::new(Sim::new(cluster.clone(), plan, history));
     let main = scenario(sim.clone());
     let ended = catch_unwind(AssertUnwindSafe(|| world.run(main)));
@@ -108,6 +110,7 @@ async fn scenario(sim: Arc<Sim>) {
         ledger::create(&sim).await;
         expiry::create(&sim).await;
     }
+    let mut data = Workload::start(&sim).await;
     let stop = watch::Sender::new(false);
     let watcher = control.spawn(watch_structures(sim.clone(), stop.subscribe()));
     let holders: Vec<_> = (0..2).map(|_| control.spawn(held::hold(sim.clone(), stop.subscribe()))).collect();
@@ -130,14 +133,13 @@ async fn scenario(sim: Arc<Sim>) {
         admin.await.expect("an admin ends");
     }
     director.await.expect("the director ends");
-    let keeper = keeper.await.expect("the keeper ends");
+    let (keeper, of_data) = keeper.await.expect("the keepers end");
     for client in ledgers {
         client.await.expect("a client of the ledger ends");
     }
     for client in expiries {
         client.await.expect("a client of the expiry ends");
     }
-    sim.cluster.calm().await;
     stop.send_replace(true);
     watcher.await.expect("the watcher ends");
     for holder in holders {
@@ -150,12 +152,17 @@ async fn scenario(sim: Arc<Sim>) {
         history.tails.extend(tails);
         history.late.extend(late);
     }
+    data.work_ends().await;
+    sim.cluster.calm().await;
+    Workload::flood(&sim).await;
+    data.polling_ends(&sim).await;
     // What hung-up clients and dead nodes left on its way ends before the last look.
     control.sleep(Duration::from_secs(if sim.dice().percent(30) { 65 } else { 5 })).await;
     if sim.dice().percent(70) {
         sim.cluster.restart().await;
     }
     last_look(&sim, &control, keeper).await;
+    data.last_look(&sim, of_data).await;
     rich_enough(&sim);
 }
 

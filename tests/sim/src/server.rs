@@ -7,8 +7,10 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use headwater_api::dynamodb::DynamoDb;
 use headwater_api::dynamodb_streams::DynamoDbStreams;
+use headwater_api::kinesis::Kinesis;
 use headwater_api::{
     AllowAll, Api, Call, Caller, Document, Error, Principal, Reply, Transport, dynamodb, dynamodb_streams, json,
+    kinesis,
 };
 use headwater_log::Log;
 use headwater_storage::Cell;
@@ -53,26 +55,30 @@ pub struct Server {
     pub cell: Arc<dyn Cell>,
     dynamodb: Arc<dyn DynamoDb>,
     streams: Arc<dyn DynamoDbStreams>,
+    kinesis: Arc<dyn Kinesis>,
     requests: AtomicU64,
 }
 
 impl Server {
     /// The production operations over an open log.
     pub fn new(number: u64, runtime: Runtime, log: Arc<Log>, cell: Arc<dyn Cell>) -> Self {
-        let (dynamodb, streams) = operations(&log);
-        Self { number, runtime, log, cell, dynamodb, streams, requests: AtomicU64::new(0) }
+        let operations = headwater_operations::Operations::new(log.clone());
+        let (dynamodb, streams) = (operations.dynamodb(), operations.dynamodb_streams());
+        let kinesis = operations.kinesis();
+        Self { number, runtime, log, cell, dynamodb, streams, kinesis, requests: AtomicU64::new(0) }
     }
 
     /// One request, as a task of this node. `hang_up`: the client goes away after that time.
     pub async fn request(
         self: &Arc<Self>,
+        api: Api,
         operation: &'static str,
         body: Value,
         hang_up: Option<Duration>,
     ) -> Result<Value, Failure> {
         let server = self.clone();
         let answer = self.runtime.spawn(async move {
-            let work = Box::pin(server.work(operation, body));
+            let work = Box::pin(server.work(api, operation, body));
             match hang_up {
                 None => work.await,
                 Some(after) => match select(work, server.runtime.sleep(after)).await {
@@ -84,21 +90,25 @@ impl Server {
         answer.await.unwrap_or(Err(Failure::Lost))
     }
 
-    async fn work(&self, operation: &'static str, body: Value) -> Result<Value, Failure> {
-        let api = if STREAMS.contains(&operation) { Api::DynamoDbStreams } else { Api::DynamoDb };
+    async fn work(&self, api: Api, operation: &'static str, body: Value) -> Result<Value, Failure> {
+        match self.reply(api, operation, &body).await? {
+            Reply::Body(output) => Ok(serde_json::from_slice(&json::encode(&*output)).expect("an answer is JSON")),
+            Reply::Empty => Ok(Value::Object(serde_json::Map::new())),
+            Reply::Events(_) => unreachable!("what is pushed is asked for by itself"),
+        }
+    }
+
+    /// What the operation answers, as the wire would be given it.
+    pub(crate) async fn reply(&self, api: Api, operation: &'static str, body: &Value) -> Result<Reply, Failure> {
         let call = self.call(api, operation);
         let bytes = body.to_string().into_bytes();
         let document = Document::from_json(&bytes).map_err(|error| refused(&error, api))?;
         let reply = match api {
             Api::DynamoDbStreams => dynamodb_streams::dispatch(&*self.streams, &call, operation, document).await,
+            Api::Kinesis => kinesis::dispatch(&*self.kinesis, &call, operation, document).await,
             _ => dynamodb::dispatch(&*self.dynamodb, &call, operation, document).await,
         };
-        match reply {
-            Ok(Reply::Body(output)) => Ok(serde_json::from_slice(&json::encode(&*output)).expect("an answer is JSON")),
-            Ok(Reply::Empty) => Ok(Value::Object(serde_json::Map::new())),
-            Ok(Reply::Events(_)) => unreachable!("no operation here pushes"),
-            Err(error) => Err(refused(&error, api)),
-        }
+        reply.map_err(|error| refused(&error, api))
     }
 
     fn call(&self, api: Api, operation: &'static str) -> Call {
@@ -122,12 +132,12 @@ impl Server {
 
 const STREAMS: [&str; 4] = ["ListStreams", "DescribeStream", "GetShardIterator", "GetRecords"];
 
+/// Which of the two APIs for tables an operation belongs to.
+pub fn api_of(operation: &str) -> Api {
+    if STREAMS.contains(&operation) { Api::DynamoDbStreams } else { Api::DynamoDb }
+}
+
 fn refused(error: &Error, api: Api) -> Failure {
     let body = serde_json::from_slice(&error.to_json(api)).expect("an error is JSON");
     Failure::Refused { name: error.name(), body }
-}
-
-fn operations(log: &Arc<Log>) -> (Arc<dyn DynamoDb>, Arc<dyn DynamoDbStreams>) {
-    let operations = headwater_operations::Operations::new(log.clone());
-    (operations.dynamodb(), operations.dynamodb_streams())
 }

@@ -17,7 +17,7 @@ fn pass(mode: Mode) {
             assert_eq!((outcome.trace, outcome.steps), (again.trace, again.steps), "seed {seed} has two traces");
         }
     }
-    println!("{}", total.line());
+    println!("{}\n{}", total.line(), total.data_line());
     assert_eq!(total.empty(), [] as [&str; 0], "a mode that met none of these proves nothing");
 }
 

@@ -14,6 +14,9 @@ use headwater_catalog::{
 };
 use headwater_delivery::{Doors, Happening, Jobs, Settings as JobSettings};
 use headwater_log::{Change, Defined, Definition, DestinationChange, Log, PageLimit, ReadFrom, Settings, data_record};
+use headwater_storage::Cell;
+use headwater_storage::embedded::{self, IndexKind};
+use headwater_storage::files::faulty::{Faulty, Survival};
 use headwater_storage::memory::{self, Faults, Model};
 use headwater_table::{Action, Row, Write, schema};
 use headwater_types::runtime::simulated::World;
@@ -40,12 +43,60 @@ impl Definition for Just {
     fn answer(&mut self, _catalog: &Snapshot) {}
 }
 
+/// What outlives a node.
+#[derive(Clone)]
+enum Engine {
+    /// The model.
+    Model(Model),
+    /// The embedded engine on a disk that loses, tears and reorders what was not synced.
+    Files(Faulty, Box<embedded::Settings>),
+}
+
+impl Engine {
+    /// Small segments and parts, so that they are closed, flushed, trimmed and archived within a run.
+    fn files() -> Self {
+        let faulty = Faulty::new();
+        let settings = embedded::Settings {
+            memtable_bytes: Some(16 << 10),
+            segment_bytes: 16 << 10,
+            replay_bytes_max: 64 << 10,
+            reserve_bytes: Some(64 << 10),
+            rotate_one_in: Some(5),
+            archive_one_in: Some(2),
+            ..embedded::Settings::on(Arc::new(faulty.clone()), "data", IndexKind::OrderedMap)
+        };
+        Self::Files(faulty, Box::new(settings))
+    }
+
+    async fn cell(&self, runtime: &Runtime, clock: &Clock) -> Arc<dyn Cell> {
+        match self {
+            Self::Model(model) => model.node(runtime.clone(), clock.clone(), Faults::NONE),
+            Self::Files(_, settings) => {
+                let opening = embedded::open((**settings).clone(), runtime.clone(), clock.clone());
+                runtime.spawn(opening).await.expect("goes on").expect("the store opens").0
+            }
+        }
+    }
+
+    /// The process is gone, and the machine lost its power.
+    fn lose_power(&self, dice: u64) {
+        match self {
+            Self::Model(_) => {}
+            Self::Files(faulty, _) => faulty.crash(match dice % 3 {
+                0 => Survival::Nothing,
+                1 => Survival::Everything,
+                _ => Survival::Torn(dice),
+            }),
+        }
+    }
+}
+
 /// One node at a time; a crash kills it and opens the next.
 pub struct Lab {
     world: World,
     /// Draws what happens; no crash ends it.
     chance: Runtime,
-    model: Model,
+    engine: Engine,
     number: u64,
     planted: bool,
     pub log: Arc<Log>,
@@ -58,12 +109,21 @@ pub struct Lab {
 
 impl Lab {
     pub async fn open(world: &World, planted: bool) -> Self {
-        let (chance, model) = (world.node(1_000), Model::new(world.node(999), memory::Settings::OWN));
+        Self::on(world, Engine::Model(Model::new(world.node(999), memory::Settings::OWN)), planted).await
+    }
+
+    /// On files that lose what was not synced.
+    pub async fn open_on_files(world: &World, planted: bool) -> Self {
+        Self::on(world, Engine::files(), planted).await
+    }
+
+    async fn on(world: &World, engine: Engine, planted: bool) -> Self {
+        let chance = world.node(1_000);
         let (refuses, throttled) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let happened = Arc::default();
-        let (log, jobs) = start(world, &model, 1, planted, &refuses, &throttled, &chance, &happened).await;
+        let (log, jobs) = start(world, &engine, 1, planted, &refuses, &throttled, &chance, &happened).await;
         let (world, number) = (world.clone(), 1);
-        Self { world, chance, model, number, planted, log, jobs, refuses, throttled, happened }
+        Self { world, chance, engine, number, planted, log, jobs, refuses, throttled, happened }
     }
 
     pub fn dice(&self, sides: u64) -> u64 {
@@ -168,10 +228,11 @@ impl Lab {
 
     async fn crash(&mut self) {
         self.world.kill(self.number);
+        self.engine.lose_power(self.chance.random());
         self.number += 1;
         let (log, jobs) = start(
             &self.world,
-            &self.model,
+            &self.engine,
             self.number,
             self.planted,
             &self.refuses,
@@ -280,7 +341,7 @@ impl Lab {
 #[allow(clippy::too_many_arguments, reason = "what outlives a node is handed to the next")]
 async fn start(
     world: &World,
-    model: &Model,
+    engine: &Engine,
     number: u64,
     planted: bool,
     refuses: &Arc<AtomicBool>,
@@ -290,7 +351,7 @@ async fn start(
 ) -> (Arc<Log>, Arc<Jobs>) {
     let runtime = world.node(number);
     let clock = Clock::new(runtime.clone(), Millis(0));
-    let cell = model.node(runtime.clone(), clock.clone(), Faults::NONE);
+    let cell = engine.cell(&runtime, &clock).await;
     let settings = Settings { background: false, on_demand_partitions: 2, ..Settings::default() };
     let log = Log::open(cell, runtime, clock, settings).await.expect("opens");
     let (refuses, throttled, chance) = (refuses.clone(), throttled.clone(), chance.clone());

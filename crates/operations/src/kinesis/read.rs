@@ -260,7 +260,7 @@ pub(super) fn children(
     let of = |child: &&ShardInfo| child.parents.contains(&shard.uid);
     #[cfg(feature = "planted-bugs")]
     let of = |child: &&ShardInfo| of(child) && !super::planted::is_forgotten(service, child, shard.uid);
-    Ok(list.shards().iter().filter(of).map(shards::child).collect())
+    Ok(shards::children(list.shards().iter().filter(of)))
 }
 
 fn place<'a>(stream: &'a Stream, shard: &ShardInfo) -> Place<'a> {

@@ -37,8 +37,23 @@ fn before_first(shard: &ShardInfo) -> SequenceNumber {
     SequenceNumber(shard.starting.0.saturating_sub(1))
 }
 
-/// A shard as readers of its parent are told of it.
-pub(super) fn child(shard: &ShardInfo) -> api::ChildShard {
+/// The children of a closed shard, as its readers are told of them.
+///
+/// A roll-over, which a table's stream has and Kinesis does not know, leaves a single child of a single parent. KCL takes a
+/// single child for that of a merge and lets go of the lease, again and again, unless two parents are named: so this one is
+/// named twice. Source: amazon-kinesis-client 3.5.1, `ShutdownTask.createLeasesForChildShardsIfNotExist`; 1.15.3 and 2.7.2
+/// do the same.
+pub(super) fn children<'a>(of: impl Iterator<Item = &'a ShardInfo>) -> Vec<api::ChildShard> {
+    let mut children: Vec<_> = of.map(child).collect();
+    if let [only] = children.as_mut_slice()
+        && let [parent] = only.parent_shards.as_slice()
+    {
+        only.parent_shards = vec![parent.clone(), parent.clone()];
+    }
+    children
+}
+
+fn child(shard: &ShardInfo) -> api::ChildShard {
     api::ChildShard {
         shard_id: name::shard_id(shard.index),
         parent_shards: shard.parent_indexes.iter().map(|index| name::shard_id(*index)).collect(),

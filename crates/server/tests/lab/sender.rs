@@ -15,6 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub const LOOKS_MAX: usize = 6_000;
 pub const PAUSE: Duration = Duration::from_millis(20);
 
+/// Source: RFC 9113, "The Flow-Control Window".
+const WINDOW_MAX: u32 = (1 << 31) - 1;
+
 /// The first shard of a stream.
 pub const SHARD: &str = "shardId-000000000000";
 
@@ -32,9 +35,9 @@ impl Sender {
     {
         let stream = TokioIo::new(stream);
         if version == Version::HTTP_2 {
-            // The protocol's own windows: what a client has not read stays small.
+            // A stream that is not read holds as little as the protocol allows, and none of the others.
             let mut builder = http2::Builder::new(TokioExecutor::new());
-            builder.initial_stream_window_size(65_535).initial_connection_window_size(65_535);
+            builder.initial_stream_window_size(65_535).initial_connection_window_size(WINDOW_MAX);
             let (sender, connection) = builder.handshake(stream).await.expect("HTTP/2");
             drop(tokio::spawn(connection));
             Self::Two(sender)
@@ -129,8 +132,10 @@ pub fn request(operation: &str, body: &Value) -> Request<Full<Bytes>> {
 
 /// Reads a pushed answer until `wanted` is in it; the bytes read.
 pub async fn read_until(answer: &mut Response<Incoming>, wanted: &[u8]) -> Vec<u8> {
-    let mut read = Vec::new();
-    while !read.windows(wanted.len()).any(|window| window == wanted) {
+    let (mut read, mut seen) = (Vec::new(), 0);
+    while !read[seen..].windows(wanted.len()).any(|window| window == wanted) {
+        // It may have begun at the end of what there is.
+        seen = read.len().saturating_sub(wanted.len());
         let frame = answer.frame().await.expect("it comes before the end").expect("a frame");
         read.extend_from_slice(&frame.into_data().unwrap_or_default());
     }

@@ -5,6 +5,7 @@
 //! stands where the first of the segments stood that it replaces, so a shard's records rise from each to the next.
 
 mod footer;
+mod gather;
 mod read;
 mod segment_set;
 mod wanted;
@@ -24,7 +25,7 @@ use crate::error::{Error, Kind};
 use crate::files::{File, Files, read_exactly};
 pub(super) use footer::{Entry, Footer, encode_entries};
 use footer::{Share, Summary, decode_summary, read_footer_header, shares};
-pub(super) use read::Gathered;
+pub(super) use gather::{Place, parts};
 use read::OpenSegments;
 use segment_set::SegmentSet;
 

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use headwater_api::{Api, Error, Event, Events, Frame, Pushed};
 use parking_lot::Mutex;
 
+use crate::metrics::Metrics;
+
 /// The body of a pushed answer: a first frame at once, each event as it comes, an error as the last frame.
 ///
 /// A frame is made only when the one before has gone to the transport's buffer, so a subscriber that does not read holds
@@ -17,7 +19,7 @@ pub struct EventBody(Arc<Mutex<Subscription>>);
 
 struct Subscription {
     /// None once it has ended.
-    events: Option<Events<Box<dyn Event>>>,
+    events: Option<Counted>,
     api: Api,
     is_begun: bool,
     /// The last frame given has not been asked behind: the subscriber has not taken it.
@@ -28,14 +30,32 @@ struct Subscription {
     waiting: Option<Waker>,
 }
 
+/// Events that are still to come; counted as a subscription for as long.
+struct Counted {
+    events: Events<Box<dyn Event>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Counted {
+    fn new(events: Events<Box<dyn Event>>, metrics: Arc<Metrics>) -> Self {
+        metrics.subscriptions_open.add(1);
+        Self { events, metrics }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.metrics.subscriptions_open.fall();
+    }
+}
+
 /// A hold on a pushed answer from outside: its connection ends it.
 pub(crate) struct Pushing(Weak<Mutex<Subscription>>);
 
 impl EventBody {
-    pub(crate) fn new(events: Events<Box<dyn Event>>, api: Api) -> Self {
-        let unread = Duration::ZERO;
-        let subscription =
-            Subscription { events: Some(events), api, is_begun: false, is_unread: false, unread, waiting: None };
+    pub(crate) fn new(events: Events<Box<dyn Event>>, api: Api, metrics: Arc<Metrics>) -> Self {
+        let (events, unread) = (Some(Counted::new(events, metrics)), Duration::ZERO);
+        let subscription = Subscription { events, api, is_begun: false, is_unread: false, unread, waiting: None };
         Self(Arc::new(Mutex::new(subscription)))
     }
 
@@ -56,11 +76,17 @@ impl EventBody {
 
 impl Subscription {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let Some(events) = &mut self.events else { return Poll::Ready(None) };
+        let Some(Counted { events, metrics }) = &mut self.events else { return Poll::Ready(None) };
         if !self.is_begun {
             self.is_begun = true;
             return Poll::Ready(Some(Frame::initial().into_bytes()));
         }
+        let pushed = |frame: Frame| {
+            let bytes = frame.into_bytes();
+            metrics.pushed_events.add(1);
+            metrics.pushed_bytes.add(bytes.len() as u64);
+            bytes
+        };
         // A panic while an event is made ends this stream with an error, not the connection with a cut.
         let polled = catch_unwind(AssertUnwindSafe(|| events.as_mut().poll_next(context)));
         let item = match polled {
@@ -68,8 +94,8 @@ impl Subscription {
             Err(_) => Some(Err(Error::internal("an event stream panicked"))),
         };
         Poll::Ready(match item {
-            Some(Ok(Pushed::Event(event))) => Some(Frame::of(&*event).into_bytes()),
-            Some(Ok(Pushed::Frame(frame))) => Some(frame.into_bytes()),
+            Some(Ok(Pushed::Event(event))) => Some(pushed(Frame::of(&*event))),
+            Some(Ok(Pushed::Frame(frame))) => Some(pushed(frame)),
             Some(Err(error)) => {
                 self.events = None;
                 Some(Frame::error(&error, self.api).into_bytes())
@@ -135,7 +161,7 @@ mod tests {
     fn body(
         events: impl futures_util::Stream<Item = Result<Pushed<Box<dyn Event>>, Error>> + Send + 'static,
     ) -> EventBody {
-        EventBody::new(Box::pin(events), Api::Kinesis)
+        EventBody::new(Box::pin(events), Api::Kinesis, Arc::default())
     }
 
     #[test]
@@ -143,11 +169,16 @@ mod tests {
         let frame = Frame::initial();
         let size = frame.len();
         let over = Err(errors::resource_in_use("another"));
-        let mut body = body(stream::iter([Ok(Pushed::Frame(frame.clone())), over, Ok(Pushed::Frame(frame))]));
+        let events = stream::iter([Ok(Pushed::Frame(frame.clone())), over, Ok(Pushed::Frame(frame))]);
+        let metrics = Arc::<Metrics>::default();
+        let mut body = EventBody::new(Box::pin(events), Api::Kinesis, metrics.clone());
+        assert_eq!(metrics.subscriptions_open.get(), 1);
         assert_eq!(poll(&mut body), Poll::Ready(Some(size)));
         assert_eq!(poll(&mut body), Poll::Ready(Some(size)));
         assert!(matches!(poll(&mut body), Poll::Ready(Some(_))));
         assert_eq!(poll(&mut body), Poll::Ready(None));
+        let counts = [&metrics.subscriptions_open, &metrics.pushed_events, &metrics.pushed_bytes];
+        assert_eq!(counts.map(|count| count.get()), [0, 1, size as u64], "the first frame is no event");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::Checked;
-use crate::history::{History, ShardRead, StreamRead, Violation};
+use crate::history::{Change, History, ShardRead, StreamRead, Violation};
 use crate::reader::{KEPT_MS, SLACK_MS, shown_at};
 
 pub(super) fn check(history: &History, checked: &mut Checked, found: &mut Vec<Violation>) {
@@ -116,17 +116,41 @@ fn tail_is_prefix(tail: &StreamRead, stream: &StreamRead, history: &History, fou
             None if shard.finished => whole.records.len(),
             None => 0,
         };
-        let (missed, there) = whole.records.split_at(came);
+        // Nor is what was trimmed by order: an iterator at the tail passes over it, as it is younger than the retention.
+        let ordered = history.ordered.get(&(stream.arn.clone(), shard.id.clone()));
+        let by_order = |record: &Change| ordered.is_some_and(|ordered| record.number <= ordered.may);
         let may_go = |number: &str| shown_at(number) + KEPT_MS <= history.looked.1 + SLACK_MS;
-        let too_early = missed.iter().position(|record| !may_go(&record.number));
-        let differs = shard.records.iter().zip(there).position(|(seen, there)| seen != there);
-        let short = (shard.records.len() > there.len() || shard.finished && shard.records.len() < there.len())
-            .then_some(shard.records.len().min(there.len()));
-        let differs = too_early.or(differs.or(short).map(|at| came + at));
-        if let Some(at) = differs {
-            let (seen, there) = (at.checked_sub(came).and_then(|at| shard.records.get(at)), whole.records.get(at));
-            let text = format!("{} at {at}: a reader at the tail saw {seen:?}, there is {there:?}", shard.id);
+        let missed = whole.records.iter().take(came);
+        let too_early = missed.into_iter().position(|record| !may_go(&record.number) && !by_order(record));
+        let differs = too_early.map(|at| (at, None)).or_else(|| differs(shard, &whole.records, came, by_order));
+        if let Some((at, seen)) = differs {
+            let there = whole.records.get(at);
+            let text = format!(
+                "{} at {at}: a reader at the tail saw {seen:?}, there is {there:?}, trimmed by order {ordered:?}",
+                shard.id
+            );
             found.push(Violation::new("a reader at the tail misses nothing and nothing it saw disappears", text));
         }
     }
+}
+
+/// The first place from `came` on at which a reader saw something else than what is there, and what it saw.
+fn differs<'a>(
+    shard: &'a ShardRead,
+    there: &[Change],
+    came: usize,
+    by_order: impl Fn(&Change) -> bool,
+) -> Option<(usize, Option<&'a Change>)> {
+    let mut at = came;
+    for seen in &shard.records {
+        while there.get(at).is_some_and(|record| record != seen && by_order(record)) {
+            at += 1;
+        }
+        if there.get(at) != Some(seen) {
+            return Some((at, Some(seen)));
+        }
+        at += 1;
+    }
+    let rest = there.get(at..).unwrap_or_default().iter().position(|record| !by_order(record));
+    rest.filter(|_| shard.finished).map(|more| (at + more, None))
 }

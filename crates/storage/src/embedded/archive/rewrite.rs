@@ -16,7 +16,7 @@ use super::{Archive, Class, Manifest, unreadable};
 use crate::embedded::Planted;
 use crate::embedded::engine::Engine;
 use crate::embedded::frame::RECORD_HEADER;
-use crate::embedded::log_index::{Gathered, Sealed, Segment};
+use crate::embedded::log_index::{Place, Sealed, Segment};
 use crate::embedded::segment::{BLOCK, End, SegmentHeader, SegmentId};
 use crate::error::{Error, Kind};
 use crate::files::read_exactly;
@@ -134,27 +134,25 @@ impl Engine {
     /// Writes the run and the list that names it. Errors: `Full`: nothing has changed.
     fn rewrite(&self, archive: &mut Archive, old: Vec<Arc<Segment>>) -> Result<(), Error> {
         let (horizons, mark) = self.snapshots.mark();
-        let mut records = Gathered::new();
-        for segment in &old {
-            match self.log.gather(segment, &horizons, &mut records) {
-                Err(error) if error.kind == Kind::Corrupt => {
-                    leave(segment, &error);
-                    return Ok(());
-                }
-                gathered => gathered?,
+        let places = match self.log.places(&old, &horizons) {
+            Err((file, error)) if error.kind == Kind::Corrupt => {
+                leave(&old[file], &error);
+                return Ok(());
             }
-        }
+            places => places.map_err(|(_, error)| error)?,
+        };
         let (Some(oldest), Some(newest)) = (old.first(), old.last()) else { return Ok(()) };
         let (first, last) = (oldest.id, newest.through);
-        self.has_room(archive, &records)?;
+        self.has_room(archive, &places)?;
         let header = Header { store: archive.store, number: archive.next, class: Class::DAY, first, last };
         archive.next = archive.next.next();
         let mut manifest = archive.manifest.clone();
         let before = self.end_before(archive, oldest)?;
         let position = old.iter().map(|segment| segment.last()).fold(Position(0), Position::max);
-        let written = match records.is_empty() {
-            true => None,
-            false => Some(self.write_run(archive, &header, &records, &old)?),
+        let written = match self.write_run(archive, &header, &places, &old) {
+            // The file that it was found in is left as it is.
+            Err(error) if error.kind == Kind::Corrupt => return Ok(()),
+            written => written?,
         };
         let run = written.as_ref().map(|run| Run { number: header.number, class: header.class, end: run.end });
         manifest.add(Replaced { first, last, before, position, run });
@@ -180,10 +178,9 @@ impl Engine {
     }
 
     /// A run must not take the room that a flush needs to give more back. Errors: full.
-    fn has_room(&self, archive: &Archive, records: &Gathered) -> Result<(), Error> {
-        let count: usize = records.values().map(Vec::len).sum();
-        let bytes: u64 = records.values().flatten().map(|(entry, _)| entry.size()).sum();
-        let needed = bytes + (count * RECORD_HEADER) as u64 + ROOM_BESIDE;
+    fn has_room(&self, archive: &Archive, places: &[Place]) -> Result<(), Error> {
+        let bytes: u64 = places.iter().map(|place| place.entry.size()).sum();
+        let needed = bytes + (places.len() * RECORD_HEADER) as u64 + ROOM_BESIDE;
         // A disk that cannot say what is free is taken as large enough: the write itself will tell.
         if self.files.free_bytes(&archive.folder).unwrap_or(u64::MAX) >= needed {
             return Ok(());
@@ -204,30 +201,40 @@ impl Engine {
         Ok(SegmentHeader::decode(&block, path, archive.store, segment.id)?.previous)
     }
 
+    /// The run, durable; none of no records. Errors: nothing of it stays; corrupt: a file that it reads is left as it is.
     fn write_run(
         &self,
         archive: &Archive,
         header: &Header,
-        records: &Gathered,
+        places: &[Place],
         old: &[Arc<Segment>],
-    ) -> Result<Written, Error> {
+    ) -> Result<Option<Written>, Error> {
+        if places.is_empty() {
+            return Ok(None);
+        }
         let path = archive.folder.join(file_name(header.number));
-        let make = || {
-            let run = write(&*self.files, path.clone(), header, records)?;
+        let io = |error| unreadable(&path, error);
+        let mut read = |part: &[Place]| {
+            self.log.gather(old, part).map_err(|(file, error)| {
+                if error.kind == Kind::Corrupt {
+                    leave(&old[file], &error);
+                }
+                error
+            })
+        };
+        let mut make = || {
+            let run = write(&*self.files, path.clone(), header, places, &mut read)?;
             if self.settings.planted == Some(Planted::FreeBeforeRun) {
                 // The bug: what the run replaces is gone before the run is sure to stay.
                 let segments = old.iter().filter(|segment| segment.run.is_none());
                 segments.for_each(|segment| self.throw_away(&segment.path));
-                self.files.sync_dir(&self.folder)?;
+                self.files.sync_dir(&self.folder).map_err(io)?;
             }
-            run.file.sync_data()?;
-            self.files.sync_dir(&archive.folder)?;
+            run.file.sync_data().map_err(io)?;
+            self.files.sync_dir(&archive.folder).map_err(io)?;
             Ok(run)
         };
-        make().map_err(|error: io::Error| {
-            self.throw_away(&path);
-            unreadable(&path, error)
-        })
+        make().map(Some).inspect_err(|_: &Error| self.throw_away(&path))
     }
 
     /// Makes a list the one that counts, here and on the disk.

@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Class, RunNumber};
+use super::{Class, RunNumber, unreadable};
 use crate::embedded::bytes::{Cut, Reader, put_u32, put_u64, put_u128};
-use crate::embedded::log_index::{Entry, Footer, Gathered, encode_entries};
+use crate::embedded::log_index::{Entry, Footer, Place, encode_entries, parts};
 use crate::embedded::segment::{
     FORMAT, SegmentId, check_form, corrupt, encode_footer, put_build, seed as segment_seed, take_build,
 };
@@ -115,29 +115,38 @@ pub(super) struct Written {
     pub(super) end: u64,
 }
 
-/// Writes a run. Errors: the file may be there in part.
-pub(super) fn write(files: &dyn Files, path: PathBuf, header: &Header, records: &Gathered) -> std::io::Result<Written> {
-    let file = files.create(&path)?;
+/// Writes a run of the records at some places; `read` answers those of a part of them.
+///
+/// Errors: the disk's and those of `read`; the file may be there in part.
+pub(super) fn write(
+    files: &dyn Files,
+    path: PathBuf,
+    header: &Header,
+    places: &[Place],
+    read: &mut dyn FnMut(&[Place]) -> Result<Vec<Vec<u8>>, Error>,
+) -> Result<Written, Error> {
+    let io = |error| unreadable(&path, error);
+    let file = files.create(&path).map_err(io)?;
     let (mut buffer, mut at) = (header.encode(), 0);
     let mut footer = Footer::new();
-    for (shard, records) in records {
-        let mut entries: Vec<Entry> = Vec::with_capacity(records.len());
-        for (entry, bytes) in records {
-            assert!(entries.last().is_none_or(|last| last.number < entry.number), "numbers rise from file to file");
-            entries.push(Entry { offset: at + buffer.len() as u64, ..*entry });
-            buffer.extend_from_slice(bytes);
+    for part in parts(places) {
+        for (place, bytes) in part.iter().zip(read(part)?) {
+            let entries: &mut Vec<Entry> = footer.entry(place.shard).or_default();
+            let number = place.entry.number;
+            assert!(entries.last().is_none_or(|last| last.number < number), "numbers rise from file to file");
+            entries.push(Entry { offset: at + buffer.len() as u64, ..place.entry });
+            buffer.extend_from_slice(&bytes);
             if buffer.len() >= WRITE_BYTES {
-                file.write_at(&buffer, at)?;
+                file.write_at(&buffer, at).map_err(io)?;
                 at += buffer.len() as u64;
                 buffer.clear();
             }
         }
-        footer.insert(*shard, entries);
     }
     let end = at + buffer.len() as u64;
     let (summary, entries) = encode_entries(&footer);
     buffer.extend_from_slice(&encode_footer(&summary, &entries, header.seed()));
-    file.write_at(&buffer, at)?;
+    file.write_at(&buffer, at).map_err(io)?;
     Ok(Written { path, file, footer, end })
 }
 

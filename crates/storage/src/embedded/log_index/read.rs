@@ -1,6 +1,5 @@
-//! Reading records: a page of one shard; everything that is wanted of a file, in one pass.
+//! Reading records: a page of one shard.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,7 +13,7 @@ use crate::embedded::archive::RunNumber;
 use crate::embedded::bytes::{Cut, Reader};
 use crate::embedded::frame::{RECORD_HEADER, record_checksum, take_record_header};
 use crate::embedded::segment::{SegmentId, corrupt};
-use crate::embedded::snapshots::{Horizons, Shown};
+use crate::embedded::snapshots::Shown;
 use crate::error::Error;
 use crate::files::{File, read_exactly};
 
@@ -26,9 +25,6 @@ const READ_MAX: u64 = 1024 * 1024;
 const OPEN_MAX: usize = 128;
 /// Records in the footers that are kept, unless a single footer has more: 32 bytes each.
 const OPEN_ENTRIES_MAX: usize = 1 << 20;
-
-/// Records with their own headers, by shard and rising number.
-pub(in crate::embedded) type Gathered = BTreeMap<ShardUid, Vec<(Entry, Vec<u8>)>>;
 
 /// Sealed segments that stay open, the least used ones forgotten first.
 #[derive(Default)]
@@ -99,36 +95,6 @@ impl LogIndex {
         }
         let (file, footer) = self.opened(segment)?;
         Ok((file, wanted.choose(footer.get(&shard))))
-    }
-
-    /// Reads what no horizon has passed, in order of its place in the file, and adds it to what was gathered before.
-    pub(in crate::embedded) fn gather(
-        &self,
-        segment: &Segment,
-        horizons: &Horizons,
-        gathered: &mut Gathered,
-    ) -> Result<(), Error> {
-        let wanted = |footer: &Footer| {
-            let mut wanted: Vec<(ShardUid, Entry)> = Vec::new();
-            for (shard, entries) in footer {
-                let horizon = horizons.get(shard).copied().unwrap_or_default();
-                let first = entries.partition_point(|entry| entry.number < horizon);
-                wanted.extend(entries[first..].iter().map(|entry| (*shard, *entry)));
-            }
-            wanted.sort_unstable_by_key(|(_, entry)| entry.offset);
-            wanted
-        };
-        let growing = segment.state.read().growing.as_ref().map(|(file, footer)| (file.clone(), wanted(footer)));
-        let (file, wanted) = match growing {
-            Some(growing) => growing,
-            None => {
-                let (file, footer) = self.opened(segment)?;
-                (file, wanted(&footer))
-            }
-        };
-        read_records(&*file, segment, &wanted, &mut |shard, entry, record| {
-            gathered.entry(shard).or_default().push((*entry, record.to_vec()));
-        })
     }
 
     pub(super) fn opened(&self, segment: &Segment) -> Result<(Arc<dyn File>, Arc<Footer>), Error> {
@@ -225,7 +191,7 @@ impl Wanted {
 }
 
 /// Reads records, those that lie close to each other at once, and hands each one over whole, its header included.
-fn read_records(
+pub(super) fn read_records(
     file: &dyn File,
     segment: &Segment,
     wanted: &[(ShardUid, Entry)],

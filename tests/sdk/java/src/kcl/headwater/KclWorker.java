@@ -44,8 +44,9 @@ import software.amazon.kinesis.retrieval.polling.PollingConfig;
  * One worker of the Kinesis Client Library, versions 2 and 3, until it is told to end (SIGTERM: gracefully).
  *
  * <p>Arguments: {@code endpoint, application, worker, file, mode=polling|fanout}, and {@code stream=NAME} or
- * {@code streams=ACCOUNT:NAME:CREATED,…}; {@code http=1} lets the Kinesis client speak HTTP/1.1.
- * Only settings that KCL publishes are changed, so that a run takes seconds where its defaults take minutes.
+ * {@code streams=ACCOUNT:NAME:CREATED,…}; {@code http=1} lets the Kinesis client speak HTTP/1.1, {@code form=changes}
+ * reads a table's stream. Only settings that KCL publishes are changed, so that a run takes seconds
+ * where its defaults take minutes.
  */
 public final class KclWorker {
     private static final long FAILOVER_MS = 4_000;
@@ -159,7 +160,9 @@ public final class KclWorker {
 
             @Override
             public ShardRecordProcessor shardRecordProcessor(StreamIdentifier stream) {
-                return new Processor(file, stream.streamName());
+                boolean changes = arguments.of("form", "plain").equals("changes");
+                String name = stream.streamName();
+                return changes ? new ChangeProcessor(file, name) : new Processor(file, name);
             }
         };
     }

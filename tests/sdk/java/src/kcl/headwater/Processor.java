@@ -38,10 +38,18 @@ class Processor implements ShardRecordProcessor {
     @Override
     public void processRecords(ProcessRecordsInput input) {
         for (KinesisClientRecord record : input.records()) {
-            String value = StandardCharsets.UTF_8.decode(record.data()).toString();
-            delivered(record.sequenceNumber(), record.partitionKey(), value);
+            String data = StandardCharsets.UTF_8.decode(record.data()).toString();
+            delivered(record.sequenceNumber(), key(record, data), value(data));
         }
         checkpointNowAndThen(input.checkpointer());
+    }
+
+    String key(KinesisClientRecord record, String data) {
+        return record.partitionKey();
+    }
+
+    String value(String data) {
+        return data;
     }
 
     final void delivered(String sequenceNumber, String key, String value) {

@@ -49,9 +49,11 @@ final class DynamoDbTest {
     @BeforeAll
     static void table() {
         client = DynamoDbAsyncClient.builder()
-                .endpointOverride(Way.ENDPOINT).region(Way.REGION).credentialsProvider(Way.CREDENTIALS).build();
+                .endpointOverride(Way.ENDPOINT).region(Way.REGION).credentialsProvider(Way.CREDENTIALS)
+                .httpClientBuilder(Way.patient()).build();
         streams = DynamoDbStreamsAsyncClient.builder()
-                .endpointOverride(Way.ENDPOINT).region(Way.REGION).credentialsProvider(Way.CREDENTIALS).build();
+                .endpointOverride(Way.ENDPOINT).region(Way.REGION).credentialsProvider(Way.CREDENTIALS)
+                .httpClientBuilder(Way.patient()).build();
         client.createTable(r -> r.tableName(TABLE)
                         .attributeDefinitions(
                                 a -> a.attributeName("pk").attributeType(ScalarAttributeType.S),

@@ -1,6 +1,7 @@
 package headwater;
 
 import java.net.URI;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -27,6 +28,7 @@ record Way(boolean cbor, Protocol http, ProtocolNegotiation negotiation) {
     /** What was seen on the wire, for the tests to hold against what they asked for. */
     static final Set<String> CONTENT_TYPES = ConcurrentHashMap.newKeySet();
 
+    private static final Duration PATIENCE = Duration.ofMinutes(1);
     private static final Map<Way, KinesisAsyncClient> CLIENTS = new ConcurrentHashMap<>();
 
     static boolean encrypted() {
@@ -63,6 +65,14 @@ record Way(boolean cbor, Protocol http, ProtocolNegotiation negotiation) {
         return CLIENTS.computeIfAbsent(this, Way::client);
     }
 
+    /** Waits longer than it would by itself: beside other tests a process may stand still for seconds. */
+    static NettyNioAsyncHttpClient.Builder patient() {
+        return NettyNioAsyncHttpClient.builder()
+                .connectionTimeout(PATIENCE)
+                .connectionAcquisitionTimeout(PATIENCE)
+                .tlsNegotiationTimeout(PATIENCE);
+    }
+
     private KinesisAsyncClient client() {
         // Read when the client is made; CBOR is the default.
         System.setProperty("aws.cborEnabled", Boolean.toString(cbor));
@@ -70,8 +80,7 @@ record Way(boolean cbor, Protocol http, ProtocolNegotiation negotiation) {
                 .endpointOverride(ENDPOINT)
                 .region(REGION)
                 .credentialsProvider(CREDENTIALS)
-                .httpClientBuilder(
-                        NettyNioAsyncHttpClient.builder().protocol(http).protocolNegotiation(negotiation))
+                .httpClientBuilder(patient().protocol(http).protocolNegotiation(negotiation))
                 .overrideConfiguration(over -> over.addExecutionInterceptor(new Seen(this))
                         .retryStrategy(DefaultRetryStrategy.doNotRetry()))
                 .build();
