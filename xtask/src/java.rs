@@ -19,7 +19,7 @@ pub struct Module {
 /// What `cargo xtask ci` needs.
 pub const CI: &[Module] = &[
     Module { name: "kcl3", sources: &["records", "kcl", "kcl3", "sdk"] },
-    Module { name: "adapter2", sources: &["records", "adapter2"] },
+    Module { name: "adapter2", sources: &["records", "kcl", "adapter2"] },
 ];
 
 /// What only `cargo xtask matrix` needs, beside [`CI`].

@@ -43,6 +43,9 @@ impl std::ops::AddAssign for Did {
     }
 }
 
+/// Seeds of each engine, enough for every kind of step to occur many times; they take most of this file's time.
+const SEEDS: u64 = 6;
+
 async fn seed(world: World, on_files: bool, planted: bool) -> Result<Did, String> {
     let mut did = Did::default();
     let mut lab = if on_files { Lab::open_on_files(&world, planted).await } else { Lab::open(&world, planted).await };
@@ -113,20 +116,20 @@ fn run(number: u64, on_files: bool, planted: bool) -> Result<Did, String> {
 #[test]
 fn every_change_is_sent_once_and_in_order_whatever_happens() {
     let mut did = Did::default();
-    for number in 0..20 {
+    for number in 0..SEEDS {
         did += run(number, false, false).expect("the target holds a prefix of the source");
         did += run(number, true, false).expect("the target holds a prefix of the source");
     }
-    println!("20 seeds on each of two engines: {did:?}");
-    assert!(did.changes > 1_000 && did.crashes > 100 && did.splits > 50 && did.reshards > 50 && did.looks > 2_000);
-    assert!(did.toggles > 50 && did.targets > 20 && did.throttled > 20);
+    println!("{SEEDS} seeds on each of two engines: {did:?}");
+    assert!(did.changes > 500 && did.crashes > 50 && did.splits > 25 && did.reshards > 25 && did.looks > 1_000);
+    assert!(did.toggles > 25 && did.targets > 10 && did.throttled > 0);
 }
 
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn a_position_saved_apart_from_its_effect_is_found() {
-    let found = (0..20).filter_map(|number| run(number, number % 2 == 0, true).err()).collect::<Vec<_>>();
-    println!("found in {} of 20 seeds: {}", found.len(), found.first().map_or("", String::as_str));
+    let found = (0..SEEDS).filter_map(|number| run(number, number % 2 == 0, true).err()).collect::<Vec<_>>();
+    println!("found in {} of {SEEDS} seeds: {}", found.len(), found.first().map_or("", String::as_str));
     assert!(!found.is_empty());
 }
 

@@ -48,7 +48,10 @@ pub(crate) fn plan(
     };
     let mut draft = Draft::default();
     if after != before {
-        draft.moved(CATALOG_HEAD, catalog_version);
+        let at = draft.moved(CATALOG_HEAD, catalog_version);
+        // With relaxed durability too it is synced before it is published: readers whose iterators end by it, and tokens,
+        // would else meet an earlier time after a crash.
+        draft.take(at);
         draft.put(StoreTime::key(), after.encode());
     }
     Ok(draft.into_plan())

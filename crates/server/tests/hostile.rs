@@ -216,8 +216,7 @@ async fn ten_thousand_subscriptions_are_so_many_and_leave_nothing() {
         consumers.push(writer.consumer(&arn, &format!("app-{number}")).await);
     }
     let mut clients = JoinSet::new();
-    for client in 0..CLIENTS {
-        let consumer = consumers[client].clone();
+    for consumer in consumers.into_iter().take(CLIENTS) {
         clients.spawn(async move {
             let (mut sender, mut held) = (Sender::plain(address, Version::HTTP_2).await, Vec::new());
             for shard in 0..SHARDS {

@@ -13,7 +13,7 @@ from data_stream import create, merge, open_shards, split
 from headwater import REGION, until
 from judge import SHARD_END, Shard, judge
 from leases import assert_leases, indexed, leader, leases, owners
-from producing import Producer, truth
+from producing import Producer, truth, until_ahead, until_all_read
 from scenario import WITHIN_S, Run, reshaped_and_killed
 from tables import ACCOUNT, adapter_name
 from workers import java
@@ -105,9 +105,9 @@ def test_multi_stream(server, crew):
     split(kinesis, "left", open_shards(kinesis, "left")[0])
     merge(kinesis, "right", *open_shards(kinesis, "right"))
     put(50)
-    until(lambda: all(worker.records() for worker in crew.workers), "both workers see records", WITHIN_S)
+    until_all_read(crew, producers.values(), 54, WITHIN_S)
     victim = next(worker for worker in crew.workers if worker.name != leader(dynamodb, application))
-    until(victim.ahead, "the victim is ahead of its checkpoints", WITHIN_S)
+    until_ahead(victim, crew, producers.values(), 58, WITHIN_S)
     victim.kill()
     put(60)
     total = sum(producer.records for producer in producers.values())

@@ -3,6 +3,7 @@
 from collections import defaultdict
 
 from data_stream import list_shards, read
+from headwater import until
 from judge import Shard
 
 
@@ -27,6 +28,44 @@ class Producer:
     @property
     def records(self):
         return self.rounds * len(self.keys)
+
+
+def until_all_read(crew, producers, most, within_s):
+    """Waits until every worker has seen records.
+
+    One that gets its first lease late may find all read already: then there is some more, up to `most` rounds.
+    """
+
+    def all_read():
+        if all(worker.records() for worker in crew.workers):
+            return True
+        if all(worker.has_begun() for worker in crew.workers):
+            one_more(crew, producers, most)
+        return False
+
+    until(all_read, "all workers see records", within_s)
+
+
+def one_more(crew, producers, most):
+    """A round more of each producer, if all that there is was seen."""
+    if crew.seen() == sum(producer.records for producer in producers):
+        for producer in producers:
+            producer.until(min(producer.rounds + 1, most))
+
+
+def until_ahead(victim, crew, producers, most, within_s):
+    """Waits until a worker has delivered more than it has checkpointed, and stops it there; it is to be killed next.
+
+    A quick one may have checkpointed all that there is: then there is some more, up to `most` rounds.
+    """
+
+    def ahead():
+        if victim.stopped_ahead():
+            return True
+        one_more(crew, producers, most)
+        return False
+
+    until(ahead, "the victim is ahead of its checkpoints", within_s)
 
 
 def truth(kinesis, name, producer=None):

@@ -8,6 +8,7 @@ import time
 from headwater import until
 from judge import SHARD_END, judge
 from leases import indexed, leader, leases, owners
+from producing import until_ahead, until_all_read
 from tables import Writer, adapter_name, create, rebuild, scan, truth
 
 ROUNDS = 40  # of 50 items: 2,000 changes of each table
@@ -52,10 +53,10 @@ def reshaped_and_killed(
     write(writers, 20)
     rolled = sum(server.control("/v1/rollover", {"table": table})["rolled_over"] for table in tables)
     write(writers, 30)
-    until(lambda: all(worker.records() for worker in crew.workers), "both workers see changes", WITHIN_S)
+    until_all_read(crew, writers, ROUNDS - 4, WITHIN_S)
     chief = leader(dynamodb, application) if third else None
     victim = next(worker for worker in crew.workers if worker.name != chief)
-    until(victim.ahead, "the victim is ahead of its checkpoints", WITHIN_S)
+    until_ahead(victim, crew, writers, ROUNDS - 2, WITHIN_S)
     victim.kill()
     write(writers, ROUNDS)
     total = sum(writer.records for writer in writers)

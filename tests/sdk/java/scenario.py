@@ -10,7 +10,7 @@ from data_stream import create, merge, open_shards, split
 from headwater import until
 from judge import SHARD_END, judge
 from leases import assert_leases, index_agrees, indexed, leader, leases, owners
-from producing import Producer, truth
+from producing import Producer, truth, until_ahead, until_all_read
 
 WITHIN_S = 150
 SHARDS_IN_THE_END = 7
@@ -42,13 +42,7 @@ class Run:
         if self.third:
             until(lambda: index_agrees(self.dynamodb, self.application) == count, "the index agrees", WITHIN_S)
         self.producer.until(30)
-        until(self.all_read, "all workers see records", WITHIN_S)
-
-    def all_read(self):
-        """A leader that moves leases about looks at the load: there is some more whenever all is read."""
-        if self.crew.seen() == self.producer.records and self.producer.rounds < 50:
-            self.producer.round()
-        return all(worker.records() for worker in self.crew.workers)
+        until_all_read(self.crew, [self.producer], 50, WITHIN_S)
 
     def reshape(self):
         first, second, third, _ = open_shards(self.kinesis, self.name)
@@ -62,7 +56,7 @@ class Run:
         """Kills a worker that has delivered more than it has checkpointed; returns it."""
         chief = leader(self.dynamodb, self.application) if self.third else None
         victim = next(worker for worker in self.crew.workers if (worker.name == chief) == leading)
-        until(victim.ahead, "the victim is ahead of its checkpoints", WITHIN_S)
+        until_ahead(victim, self.crew, [self.producer], 95, WITHIN_S)
         assert self.owners().get(victim.name), f"{victim.name} has no lease"
         victim.kill()
         return victim

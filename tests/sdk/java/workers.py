@@ -44,16 +44,30 @@ class Worker:
     def events(self):
         return read_events(self.events_path, self.name)
 
+    def has_begun(self):
+        """Whether it was ever given a shard to read."""
+        return any(event.kind == "init" for event in self.events())
+
     def records(self):
         return sum(event.kind == "record" for event in self.events())
 
     def ahead(self):
-        """Whether it has delivered records of a shard since it last checkpointed there."""
+        """Whether it has delivered records of a shard since it last checkpointed there, or tried to."""
         last = {}
         for event in self.events():
-            if event.kind in ("record", "checkpoint", "lost", "ended"):
+            if event.kind in ("record", "trying", "checkpoint", "lost", "ended"):
                 last[event.stint] = event.kind
         return "record" in last.values()
+
+    def stopped_ahead(self):
+        """The same of one that stands still: it cannot checkpoint any more before it is killed. If not, it goes on."""
+        if not self.ahead():
+            return False
+        self.process.send_signal(signal.SIGSTOP)
+        if self.ahead():
+            return True
+        self.process.send_signal(signal.SIGCONT)
+        return False
 
     def alive(self):
         return self.process.poll() is None

@@ -115,6 +115,9 @@ pub(super) struct Written {
     pub(super) end: u64,
 }
 
+/// Reads the records at some places.
+type Reading<'a> = dyn FnMut(&[Place]) -> Result<Vec<Vec<u8>>, Error> + 'a;
+
 /// Writes a run of the records at some places; `read` answers those of a part of them.
 ///
 /// Errors: the disk's and those of `read`; the file may be there in part.
@@ -123,7 +126,7 @@ pub(super) fn write(
     path: PathBuf,
     header: &Header,
     places: &[Place],
-    read: &mut dyn FnMut(&[Place]) -> Result<Vec<Vec<u8>>, Error>,
+    read: &mut Reading<'_>,
 ) -> Result<Written, Error> {
     let io = |error| unreadable(&path, error);
     let file = files.create(&path).map_err(io)?;
