@@ -4,7 +4,15 @@
 //! shared and noisy; server CPU per operation decides, operations per second stand beside it.
 
 pub mod data_stream;
+pub mod disk;
+pub mod full;
+pub mod keys;
+pub mod lab;
 pub mod load;
+pub mod parts;
+pub mod peers;
+pub mod plots;
 pub mod report;
+pub mod rounds;
 pub mod subject;
 pub mod workload;

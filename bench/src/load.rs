@@ -94,12 +94,15 @@ pub fn run<'a>(
 ) -> Result<Ran> {
     let next = AtomicUsize::new(0);
     let latencies = Mutex::new(Vec::with_capacity(operations));
+    // All are open before the clock runs: many at once may have to knock twice, a second apart.
+    let opened: Vec<Connection> = (0..connections).map(|_| Connection::open(address)).collect::<Result<_>>()?;
     let start = Instant::now();
     thread::scope(|scope| -> Result<()> {
-        let workers: Vec<_> = (0..connections)
-            .map(|_| {
-                scope.spawn(|| -> Result<()> {
-                    let mut connection = Connection::open(address)?;
+        let workers: Vec<_> = opened
+            .into_iter()
+            .map(|mut connection| {
+                let (next, latencies, request) = (&next, &latencies, &request);
+                scope.spawn(move || -> Result<()> {
                     let mut own = Vec::with_capacity(operations / connections + 1);
                     loop {
                         let i = next.fetch_add(1, Ordering::Relaxed);

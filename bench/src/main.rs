@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use headwater_bench::lab::Lab;
 use headwater_bench::load::{self, Connection, Ran};
+use headwater_bench::peers::Peers;
 use headwater_bench::report::{self, Row};
 use headwater_bench::subject::Subject;
-use headwater_bench::workload;
+use headwater_bench::{full, workload};
 
 #[derive(Parser)]
 struct Arguments {
@@ -18,21 +20,42 @@ struct Arguments {
     /// The bare server's release binary.
     #[arg(long)]
     bare: PathBuf,
-    /// Operations per workload and round.
-    #[arg(long, default_value_t = 40_000)]
-    operations: usize,
-    /// Interleaved rounds.
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
+    /// Operations per workload and round [default: 40,000; 4,000 in a report].
+    #[arg(long)]
+    operations: Option<usize>,
+    /// Interleaved rounds [default: 5; 3 in a report].
+    #[arg(long)]
+    rounds: Option<usize>,
     /// Connections at once, one table of results each.
     #[arg(long, value_delimiter = ',', default_value = "1,16,64")]
     connections: Vec<usize>,
     /// Bytes of an item.
     #[arg(long, default_value_t = 1_000)]
     item_bytes: usize,
+    /// Measures the whole report into this folder instead: tables, figures, drawings.
+    #[arg(long, value_name = "FOLDER")]
+    report: Option<PathBuf>,
+    /// Only these parts of the report.
+    #[arg(long, value_delimiter = ',', requires = "report")]
+    parts: Vec<String>,
+    /// Fetches other servers from their registries and measures them beside ours.
+    #[arg(long, requires = "report")]
+    peers: bool,
+    /// The largest table of the report's growth part.
+    #[arg(long, default_value_t = 1_000_000)]
+    items_max: usize,
+    /// The repository's root, where fetched servers go below `target`.
+    #[arg(long, default_value = ".")]
+    root: PathBuf,
     /// Where the JSON goes.
     #[arg(long)]
     json: Option<PathBuf>,
+}
+
+impl Arguments {
+    fn operations(&self) -> usize {
+        self.operations.unwrap_or(40_000)
+    }
 }
 
 /// One workload: which server, which requests.
@@ -44,6 +67,9 @@ struct Workload {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Some(folder) = &arguments.report {
+        return report(&arguments, folder);
+    }
     let directory = tempfile::tempdir()?;
     let data = directory.path().join("data").display().to_string();
     // The audit log is on: its cost belongs to every call.
@@ -71,7 +97,7 @@ fn main() -> Result<()> {
     }
     print!("{}", report::markdown(&rows));
     for (name, subject) in [("in memory", &subjects[1]), ("on disk", &subjects[2])] {
-        let lag = stream_lag(subject, arguments.operations.min(2_000))?;
+        let lag = stream_lag(subject, arguments.operations().min(2_000))?;
         println!(
             "acknowledged → visible to a polling reader, {name}: p50 {} µs, p99 {} µs, {} records",
             lag.quantile_us(0.5),
@@ -84,6 +110,22 @@ fn main() -> Result<()> {
         write(path, &report::json(&rows))?;
     }
     Ok(())
+}
+
+fn report(arguments: &Arguments, folder: &Path) -> Result<()> {
+    // Peers run in folders of their own.
+    let root = arguments.root.canonicalize()?;
+    let peers = arguments.peers.then(|| Peers::fetch(&root)).transpose()?;
+    let lab = Lab {
+        server: arguments.server.clone(),
+        bare: arguments.bare.clone(),
+        // Below the target folder: a disk, where the system's own temporary folder may be memory.
+        folder: tempfile::tempdir_in(root.join("target"))?,
+        operations: arguments.operations.unwrap_or(4_000),
+        rounds: arguments.rounds.unwrap_or(3),
+        items_max: arguments.items_max,
+    };
+    full::run(&lab, folder, &arguments.parts, peers.as_ref())
 }
 
 fn write(path: &Path, value: &serde_json::Value) -> Result<()> {
@@ -106,27 +148,16 @@ fn workloads(size: usize) -> Vec<Workload> {
 }
 
 fn rounds(arguments: &Arguments, subjects: &[Subject], workloads: &[Workload], connections: usize) -> Result<Vec<Row>> {
-    let empty = |workload: &Workload| Row {
-        name: workload.name.to_owned(),
-        connections,
-        operations: arguments.operations,
-        cpu_us: Vec::new(),
-        cpu_above_bare_us: Vec::new(),
-        cpu_ratio: Vec::new(),
-        rate: Vec::new(),
-        disk_bytes: Vec::new(),
-        file_calls: Vec::new(),
-        p50_us: Vec::new(),
-        p99_us: Vec::new(),
-    };
+    let empty = |workload: &Workload| Row::new(workload.name, connections, arguments.operations());
     let mut rows: Vec<Row> = workloads.iter().map(empty).collect();
-    for round in 0..arguments.rounds {
+    for round in 0..arguments.rounds.unwrap_or(5) {
         let mut bare_us = f64::NAN;
         for (workload, row) in workloads.iter().zip(&mut rows) {
             let requests = &workload.requests[(round + 1) % workload.requests.len()];
             let subject = &subjects[workload.subject];
             let before = subject.used()?;
-            let ran = load::run(subject.address, connections, arguments.operations, |i| &requests[i % requests.len()])?;
+            let ran =
+                load::run(subject.address, connections, arguments.operations(), |i| &requests[i % requests.len()])?;
             let after = subject.used()?;
             let operations = ran.operations as f64;
             let cpu_us = (after.cpu - before.cpu).as_secs_f64() * 1e6 / operations;
@@ -141,6 +172,7 @@ fn rounds(arguments: &Arguments, subjects: &[Subject], workloads: &[Workload], c
             row.file_calls.push((after.file_calls - before.file_calls) as f64 / operations);
             row.p50_us.push(ran.quantile_us(0.5) as f64);
             row.p99_us.push(ran.quantile_us(0.99) as f64);
+            row.p999_us.push(ran.quantile_us(0.999) as f64);
         }
     }
     Ok(rows)

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// One workload's figures over all rounds: medians.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Row {
     /// What was run.
     pub name: String,
@@ -27,6 +27,15 @@ pub struct Row {
     pub p50_us: Vec<f64>,
     /// 99th percentile.
     pub p99_us: Vec<f64>,
+    /// 99.9th percentile.
+    pub p999_us: Vec<f64>,
+}
+
+impl Row {
+    /// A row without rounds.
+    pub fn new(name: &str, connections: usize, operations: usize) -> Self {
+        Self { name: name.to_owned(), connections, operations, ..Self::default() }
+    }
 }
 
 /// The middle value.
@@ -42,19 +51,23 @@ pub fn markdown(rows: &[Row]) -> String {
         "| workload | connections | CPU µs/op | above bare | × bare | ops/s | disk bytes/op | file calls/op | p50 µs | p99 µs |\n\
          |---|---|---|---|---|---|---|---|---|---|\n",
     );
+    let shown = |values: &[f64], digits: usize| match median(values) {
+        value if value.is_nan() => "–".to_owned(),
+        value => format!("{value:.digits$}"),
+    };
     for row in rows {
         text.push_str(&format!(
-            "| {} | {} | {:.1} | {:.1} | {:.2} | {:.0} | {:.0} | {:.2} | {:.0} | {:.0} |\n",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
             row.name,
             row.connections,
-            median(&row.cpu_us),
-            median(&row.cpu_above_bare_us),
-            median(&row.cpu_ratio),
-            median(&row.rate),
-            median(&row.disk_bytes),
-            median(&row.file_calls),
-            median(&row.p50_us),
-            median(&row.p99_us),
+            shown(&row.cpu_us, 1),
+            shown(&row.cpu_above_bare_us, 1),
+            shown(&row.cpu_ratio, 2),
+            shown(&row.rate, 0),
+            shown(&row.disk_bytes, 0),
+            shown(&row.file_calls, 2),
+            shown(&row.p50_us, 0),
+            shown(&row.p99_us, 0),
         ));
     }
     text
@@ -67,7 +80,7 @@ pub fn json(rows: &[Row]) -> Value {
             json!({"workload": row.name, "connections": row.connections, "operations_per_round": row.operations,
                 "cpu_us": row.cpu_us, "cpu_above_bare_us": row.cpu_above_bare_us, "cpu_ratio": row.cpu_ratio,
                 "operations_per_second": row.rate, "disk_bytes_per_operation": row.disk_bytes, "file_calls_per_operation": row.file_calls,
-                "p50_us": row.p50_us, "p99_us": row.p99_us})
+                "p50_us": row.p50_us, "p99_us": row.p99_us, "p999_us": row.p999_us})
         })
         .collect()
 }

@@ -2,17 +2,19 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
 
 use crate::load::Connection;
 
-/// Unit of CPU time in `/proc/{pid}/stat`: USER_HZ is 100 on every Linux that Rust supports.
-const TICK: Duration = Duration::from_millis(10);
+/// Longest wait for a server that says nothing.
+const LISTENS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running server process; ended when dropped.
 pub struct Subject {
@@ -69,18 +71,34 @@ impl Subject {
         Ok(subject)
     }
 
+    /// Starts a server that says nothing of use, and waits until it listens on `port`.
+    pub fn listening(command: &mut Command, port: u16) -> Result<Self> {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut subject = Self { child: child.with_context(|| format!("starting {command:?}"))?, address, admin: None };
+        let start = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            ensure!(subject.child.try_wait()?.is_none(), "{command:?} has ended");
+            ensure!(start.elapsed() < LISTENS_WITHIN, "{command:?} does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(subject)
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has used since it was started.
     pub fn used(&self) -> Result<Used> {
         let proc = format!("/proc/{}", self.child.id());
-        let stat = fs::read_to_string(format!("{proc}/stat")).context("benches need Linux")?;
-        // The name may hold blanks; fields are counted behind its closing parenthesis.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks: u32 =
-            fields.get(11).context("utime")?.parse::<u32>()? + fields.get(12).context("stime")?.parse::<u32>()?;
+        // The clock of the process: nanoseconds of all its threads, those that have ended too.
+        let clock = clock_getcpuclockid(Pid::from_raw(self.child.id() as i32)).context("benches need Linux")?;
         let io = fs::read_to_string(format!("{proc}/io"))?;
         let status = fs::read_to_string(format!("{proc}/status"))?;
         Ok(Used {
-            cpu: TICK * ticks,
+            cpu: clock.now()?.into(),
             written_bytes: field(&io, "wchar:"),
             disk_bytes: field(&io, "write_bytes:"),
             resident_bytes: field(&status, "VmRSS:") * 1024,
@@ -89,8 +107,29 @@ impl Subject {
     }
 }
 
+/// What a store has committed so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Groups {
+    /// Plans, one per write.
+    pub plans: u64,
+    /// Syncs of log files.
+    pub syncs: u64,
+    /// Bytes appended to log files.
+    pub bytes: u64,
+}
+
 impl Subject {
-    fn metric(&self, name: &str) -> Result<u64> {
+    /// What its store has committed.
+    pub fn groups(&self) -> Result<Groups> {
+        Ok(Groups {
+            plans: self.metric("headwater_commit_plans_total")?,
+            syncs: self.metric("headwater_log_syncs_total")?,
+            bytes: self.metric("headwater_log_written_bytes_total")?,
+        })
+    }
+
+    /// One of its metrics; zero for a server without an admin address.
+    pub fn metric(&self, name: &str) -> Result<u64> {
         let Some(admin) = self.admin else { return Ok(0) };
         let text = Connection::open(admin)?.call(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")?.to_vec();
         Ok(field(std::str::from_utf8(&text)?, &format!("{name} ")))

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`, `bench-engine` and `guard`: the benches' own workspace, in the product's target folder.
+//! `cargo xtask bench`, `bench-engine`, `guard` and `instructions`: the benches' own workspace, in the product's target folder.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
         return process::run(command.arg("--server").arg(server).args(arguments));
     }
     let mut command = process::command(root, root.join("target/release/headwater-bench"), &[]);
-    command.arg("--server").arg(server).arg("--bare").arg(bare).args(arguments);
+    command.arg("--server").arg(server).arg("--bare").arg(bare).arg("--root").arg(root).args(arguments);
     process::run(&mut command)
 }
 
@@ -33,6 +33,15 @@ pub fn engine(root: &Path, arguments: &[String]) -> Result<()> {
     process::run(build.env("CARGO_TARGET_DIR", root.join("target")))?;
     let mut command = process::command(root, root.join("target/release/headwater-bench-engine"), &[]);
     process::run(command.args(arguments))
+}
+
+/// Counts instructions per operation under valgrind; the profiles stay in `target/profiles`. Further arguments go to it.
+pub fn instructions(root: &Path, arguments: &[String]) -> Result<()> {
+    build(root)?;
+    let release = root.join("target/release");
+    let mut command = process::command(root, release.join("instructions"), &[]);
+    command.arg("--server").arg(release.join("headwater")).arg("--bare").arg(release.join("bare"));
+    process::run(command.arg("--profiles").arg(root.join("target/profiles")).args(arguments))
 }
 
 fn build(root: &Path) -> Result<()> {

@@ -68,6 +68,12 @@ enum Command {
     },
     /// Counts allocations, file calls and bytes per operation; fails over a limit.
     Guard,
+    /// Counts instructions per operation under valgrind; further arguments go to the counter (`-- --help`).
+    Instructions {
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Runs the Kinesis Client Library in all its versions and its other clients: all, or those named (`matrix kcl2`).
     Matrix {
         /// Which.
@@ -103,6 +109,7 @@ fn main() -> anyhow::Result<()> {
         Command::Demo => demo::run(&root),
         Command::Fuzz { arguments } => fuzz::run(&root, &arguments),
         Command::Guard => bench::guard(&root),
+        Command::Instructions { arguments } => bench::instructions(&root, &arguments),
         Command::Matrix { names } => matrix::run(&root, &names),
         Command::Postgres => postgres::run(&root),
         Command::Proofs { names } => proofs::run(&root, &names),

@@ -15,10 +15,10 @@ use crate::error::Error;
 
 /// How deep lists and maps may nest.
 /// Source: "Service quotas", DynamoDB developer guide: 32 levels.
-const NESTING_MAX: usize = 32;
+pub(crate) const NESTING_MAX: usize = 32;
 /// Longest name of an attribute or map key. Unit: bytes of UTF-8.
 /// Source: the model's `AttributeName`, read as bytes. The text that tells it is remembered, not checked.
-const NAME_BYTES_MAX: usize = 65_535;
+pub(crate) const NAME_BYTES_MAX: usize = 65_535;
 
 /// Source: a public conformance suite's recordings of the live service (October 2026), 33 to 100 nested maps.
 const TOO_DEEP: &str =

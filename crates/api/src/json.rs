@@ -60,6 +60,14 @@ impl Writer {
     }
 
     fn escaped(&mut self, text: &str) {
+        // Most texts have nothing to escape, which a look at all bytes at once tells fastest.
+        if !text.bytes().fold(false, |found, byte| found | (byte < 0x20) | (byte == b'"') | (byte == b'\\')) {
+            self.out.reserve(text.len() + 2);
+            self.out.push(b'"');
+            self.out.extend_from_slice(text.as_bytes());
+            self.out.push(b'"');
+            return;
+        }
         serde_json::to_writer(&mut self.out, text).expect("writing text to memory does not fail");
     }
 
@@ -186,6 +194,18 @@ mod tests {
             assert_eq!(written(|w| w.bytes(value)), expected);
         }
         assert_eq!(written(|w| w.text("a\"\n\u{1F600}")), "\"a\\\"\\n\u{1F600}\"");
+    }
+
+    #[test]
+    fn texts_are_escaped_as_serde_json_does() {
+        let mut escaped = 0;
+        for code in 0..0x180 {
+            let text = format!("plain {} plain", char::from_u32(code).unwrap_or('-'));
+            let expected = serde_json::to_string(&text).unwrap();
+            escaped += usize::from(expected.len() > text.len() + 2);
+            assert_eq!(written(|w| w.text(&text)), expected);
+        }
+        assert_eq!(escaped, 0x20 + 2);
     }
 
     #[test]

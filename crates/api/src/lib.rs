@@ -6,6 +6,7 @@
 //! Never: sockets, signatures, tables, behaviour of an operation.
 
 pub mod access;
+mod answer_item;
 mod api;
 mod attribute_value;
 mod call;
@@ -18,11 +19,13 @@ mod frame;
 mod generated;
 mod instant;
 pub mod json;
+mod new_item;
 mod pattern;
 mod reply;
 pub mod schema;
 
 pub use access::{Access, AllowAll, Authorizer};
+pub use answer_item::AnswerItem;
 pub use api::Api;
 pub use attribute_value::{AttributeValue, InvalidValue, encode_value};
 pub use call::{Call, Caller, Principal, Transport};
@@ -34,4 +37,5 @@ pub use error::{Code, Error, codes};
 pub use frame::Frame;
 pub use generated::{dynamodb, dynamodb_streams, firehose, kinesis};
 pub use instant::Instant;
+pub use new_item::NewItem;
 pub use reply::{Answer, Event, Events, Pushed, Reply};

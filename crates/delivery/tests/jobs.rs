@@ -15,7 +15,7 @@ use headwater_storage::contract::Direction;
 use headwater_storage::memory::{self, Faults, Model};
 use headwater_table::change::Origin;
 use headwater_table::query::Shown;
-use headwater_table::{Action, Query, Scan, Source, Write, change, index, schema};
+use headwater_table::{Action, Query, Row, Scan, Source, Write, change, index, schema};
 use headwater_types::runtime::simulated::World;
 use headwater_types::{AttributeValue, Clock, Item, Millis, Number, Runtime, Scope};
 
@@ -89,7 +89,7 @@ impl Node {
         let table = self.table();
         let key = schema::item_key(&table.key_schema, &item).expect("a key");
         let key_item = schema::keys_of(&table.key_schema, &item);
-        headwater_table::write(&self.log, Write::new(&table, &key, key_item, Action::Put(item), None))
+        headwater_table::write(&self.log, Write::new(&table, &key, key_item, Action::Put(Row::new(&item)), None))
             .await
             .expect("put");
     }
@@ -107,13 +107,17 @@ impl Node {
         let table = self.table();
         let source = Source { index: index.and_then(|name| table.index(name)), ..Source::table(&table) };
         let scan = Scan { segment: None, start: None, shown: Shown::default() };
-        headwater_table::scan(&self.log, &source, &scan).expect("scans").items
+        decoded(&headwater_table::scan(&self.log, &source, &scan).expect("scans").rows)
     }
 
     /// Passes until nothing is left to be done.
     async fn finish(&self) {
         while self.jobs.pass().await.expect("a pass") {}
     }
+}
+
+fn decoded(rows: &[Row]) -> Vec<Item> {
+    rows.iter().map(|row| row.item().expect("an item")).collect()
 }
 
 fn item(number: i64, extra: &[(&str, AttributeValue)]) -> Item {
@@ -212,7 +216,7 @@ fn an_index_made_under_writes_and_crashes_holds_what_the_items_say() {
                 start: None,
                 shown: Shown::default(),
             };
-            let found = headwater_table::query(&node.log, &source, &query).expect("queries").items;
+            let found = decoded(&headwater_table::query(&node.log, &source, &query).expect("queries").rows);
             let of_key = expected(&node.items(None)).into_iter().filter(|item| item.get("b") == Some(&n(1)));
             assert_eq!(sorted(found.clone()), sorted(of_key.collect()));
             let order: Vec<_> = found.iter().map(|item| format!("{:?}", item.get("c"))).collect();

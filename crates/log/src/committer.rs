@@ -5,7 +5,8 @@
 //!            │ stale view: taken back                                  └─► fenced, full: wait until nothing is in flight,
 //!            └ alone: waits until nothing is in flight                      reload heads, raise views, take plans back
 //! ```
-//! No timers: a group is what waits while the cell takes no more groups in flight. Expected versions are the node's known
+//! No timers: a group is what waits while others are in flight, once it is as many plans as they are or they are done. So no
+//! sync is spent on the first few that come while many more are on their way. Expected versions are the node's known
 //! ones advanced by its own commits under way; they are reloaded only while nothing is in flight.
 
 mod alone;
@@ -143,6 +144,10 @@ impl Committer {
                     return Ok(Next::Wait);
                 }
                 self.reconsider()?;
+            }
+            let in_flight = self.in_flight.iter().map(|group| group.plans.len()).sum();
+            if !self.shared.queue.has_or_wants(in_flight) {
+                return Ok(Next::Wait);
             }
             let group = self.drain()?;
             if !group.is_empty() {

@@ -111,6 +111,8 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct Entries {
     waiting: VecDeque<Entry>,
+    /// So many entries wake the committer; it sleeps over fewer.
+    wanted: usize,
     /// No entry comes in any more.
     closed: bool,
 }
@@ -140,8 +142,18 @@ impl Queue {
             return;
         }
         entries.waiting.push_back(entry);
+        let are_enough = entries.waiting.len() >= entries.wanted;
         drop(entries);
-        self.wake.notify_one();
+        if are_enough {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Whether so many entries wait; if not, the committer is woken once they do.
+    pub fn has_or_wants(&self, wanted: usize) -> bool {
+        let mut entries = self.entries.lock();
+        entries.wanted = wanted;
+        entries.waiting.len() >= wanted
     }
 
     /// Takes the first entry if `wanted` wants it.

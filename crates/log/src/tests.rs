@@ -7,6 +7,7 @@ mod commands;
 mod data_stream_chaos;
 mod data_streams;
 mod definitions;
+mod groups;
 mod harness;
 mod life;
 mod locking;

@@ -16,7 +16,7 @@ use crate::schema::storage_key;
 #[derive(Clone, Debug)]
 pub enum Action {
     /// The item becomes this one.
-    Put(Item),
+    Put(Row),
     /// The item is changed, or made from its key; `None` changes nothing and makes an item of key attributes only.
     Update(Option<Update>),
     /// The item goes.
@@ -135,7 +135,7 @@ impl Touches {
 impl Step {
     pub fn new(key: Item, action: Action, condition: Option<Condition>) -> Self {
         let change = match action {
-            Action::Put(item) => Change::Put(Row::new(&item)),
+            Action::Put(row) => Change::Put(row),
             Action::Update(update) => Change::Update(update),
             Action::Delete => Change::Delete,
         };

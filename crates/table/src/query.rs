@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use headwater_catalog::{IndexDefinition, TableDefinition};
-use headwater_expression::{Condition, Projection, RangeCondition};
+use headwater_expression::{Condition, RangeCondition};
 use headwater_log::Log;
 use headwater_storage::Snapshot;
 use headwater_storage::contract::Direction;
@@ -22,9 +22,7 @@ pub struct Shown {
     pub limit: Option<usize>,
     /// Which items count.
     pub filter: Option<Condition>,
-    /// Which parts of them are shown.
-    pub projection: Option<Projection>,
-    /// Items are counted, not shown.
+    /// Items are counted, not given.
     pub count_only: bool,
 }
 
@@ -70,8 +68,8 @@ pub struct Scan {
 /// A page.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Page {
-    /// What is shown; empty when only counted.
-    pub items: Vec<Item>,
+    /// Items that passed the filter; empty when only counted.
+    pub rows: Vec<Row>,
     /// Items that passed the filter.
     pub count: usize,
     /// Items evaluated.
@@ -280,11 +278,7 @@ impl Page {
         }
         self.count += 1;
         if !shown.count_only {
-            let item = row.item()?;
-            self.items.push(match &shown.projection {
-                Some(projection) => projection.apply(&item),
-                None => item,
-            });
+            self.rows.push(row.clone());
         }
         Ok(())
     }

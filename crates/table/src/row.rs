@@ -2,9 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use headwater_types::Item;
-use headwater_types::stored::{self, Corrupt, StoredItem};
-
-const SIZE_BYTES: usize = 4;
+use headwater_types::stored::{self, Corrupt, SIZE_BYTES, StoredItem};
 
 /// A stored item, decoded as far as somebody looks.
 ///
@@ -15,14 +13,10 @@ pub struct Row(Bytes);
 impl Row {
     /// Encodes an item.
     pub fn new(item: &Item) -> Self {
-        let size = item.size_bytes();
-        let mut bytes = Vec::with_capacity(size + 16 * item.len() + SIZE_BYTES + 1);
-        bytes.extend((size as u32).to_le_bytes());
-        stored::encode(item, &mut bytes);
-        Self(bytes.into())
+        Self(stored::encode_sized(item).into())
     }
 
-    /// A row as read from storage.
+    /// A row as read from storage, or made by [`stored::SizedItem`].
     pub fn from_stored(bytes: Bytes) -> Self {
         Self(bytes)
     }
@@ -40,6 +34,14 @@ impl Row {
     /// The item's attributes, to be decoded one by one.
     pub fn stored(&self) -> Result<StoredItem<'_>, Corrupt> {
         StoredItem::new(self.0.get(SIZE_BYTES..).ok_or(Corrupt)?)
+    }
+
+    /// The item's stored form without its size.
+    pub fn item_bytes(&self) -> Result<Bytes, Corrupt> {
+        if self.0.len() < SIZE_BYTES {
+            return Err(Corrupt);
+        }
+        Ok(self.0.slice(SIZE_BYTES..))
     }
 
     /// The whole item.

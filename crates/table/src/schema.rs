@@ -5,7 +5,10 @@ use headwater_catalog::{KeyAttribute, KeyKind, KeySchema};
 use headwater_storage::keyspace::prefix;
 use headwater_types::key::ItemKey;
 use headwater_types::limits::{PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX};
+use headwater_types::stored::Corrupt;
 use headwater_types::{AttributeValue, Item, TableId};
+
+use crate::row::Row;
 
 /// Why a key does not fit its schema.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -125,6 +128,18 @@ fn key(hash: &AttributeValue, range: Option<&AttributeValue>) -> Result<ItemKey,
 pub fn keys_of(schema: &KeySchema, item: &Item) -> Item {
     let attributes = std::iter::once(&schema.hash).chain(&schema.range);
     attributes.filter_map(|a| Some((a.name.clone(), item.get(&a.name)?.clone()))).collect()
+}
+
+/// The same of an item as it is stored.
+pub fn keys_of_row(schema: &KeySchema, row: &Row) -> Result<Item, Corrupt> {
+    let stored = row.stored()?;
+    let mut keys = Item::default();
+    for attribute in std::iter::once(&schema.hash).chain(&schema.range) {
+        if let Some(value) = stored.get(&attribute.name)? {
+            keys.insert(attribute.name.clone(), value.decode()?);
+        }
+    }
+    Ok(keys)
 }
 
 /// What all of a table's item keys begin with: nine bytes.

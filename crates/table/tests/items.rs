@@ -8,7 +8,9 @@ use headwater_expression::{RangeCondition, Substitutions, Update};
 use headwater_log::{Change, Defined, Definition, Log, PageLimit, ReadFrom, Settings};
 use headwater_storage::memory::{self, Faults, Model};
 use headwater_table::query::Shown;
-use headwater_table::{Action, ChangeRecord, EventName, Page, Query, Refusal, Scan, Source, Write, change, schema};
+use headwater_table::{
+    Action, ChangeRecord, EventName, Page, Query, Refusal, Row, Scan, Source, Write, change, schema,
+};
 use headwater_types::runtime::simulated::World;
 use headwater_types::{AttributeValue, Clock, Item, Millis, Number, Runtime, Scope};
 
@@ -65,7 +67,7 @@ impl Table {
             let shown = Shown { limit, ..Shown::default() };
             let source = Source::table(&self.definition);
             let page = headwater_table::scan(&self.log, &source, &Scan { segment, start, shown }).expect("scans");
-            items.extend(page.items);
+            items.extend(page.rows.iter().map(|row| row.item().expect("an item")));
             let Some(last) = page.last_key else { return items };
             start = Some(Source::table(&self.definition).position(&last).expect("a key"));
         }
@@ -79,7 +81,7 @@ impl Table {
             let query = Query { hash: vec![hash], equal: Vec::new(), range: range.clone(), forward, start, shown };
             let source = Source::table(&self.definition);
             let page: Page = headwater_table::query(&self.log, &source, &query).expect("queries");
-            items.extend(page.items);
+            items.extend(page.rows.iter().map(|row| row.item().expect("an item")));
             let Some(last) = page.last_key else { return items };
             start = Some(Source::table(&self.definition).position(&last).expect("a key"));
         }
@@ -137,7 +139,7 @@ async fn command(table: &Table, before: Option<&Item>, key: &Item) -> Option<Ite
         1 => {
             let mut put = key.clone();
             put.insert("v".to_owned(), n(value));
-            (Action::Put(put.clone()), Some(put))
+            (Action::Put(Row::new(&put)), Some(put))
         }
         2 => (update("SET u = :v", value), Some(with("u", value))),
         3 => {
@@ -214,7 +216,7 @@ fn pages_of_any_size_show_the_same_items_in_the_same_order() {
             for sk in 0..12 {
                 let mut put = key(pk, sk);
                 put.insert("filler".to_owned(), s(&"x".repeat(table.dice(50) as usize)));
-                table.write(key(pk, sk), Action::Put(put)).await.expect("is written");
+                table.write(key(pk, sk), Action::Put(Row::new(&put))).await.expect("is written");
             }
         }
         let all = table.scan(None, None);
@@ -265,8 +267,8 @@ fn records_have_the_sizes_that_were_seen_of_the_service() {
         // Keys are 2 + 4 and 2 + 2 bytes here; the service's three examples have one key attribute.
         let fred = item(&[("pk", s("Fred")), ("sk", n(1))]);
         let named = item(&[("pk", s("Fred")), ("sk", n(1)), ("name", s("Fred"))]);
-        table.write(fred.clone(), Action::Put(fred.clone())).await.expect("is written");
-        table.write(fred.clone(), Action::Put(named.clone())).await.expect("is written");
+        table.write(fred.clone(), Action::Put(Row::new(&fred))).await.expect("is written");
+        table.write(fred.clone(), Action::Put(Row::new(&named))).await.expect("is written");
         table.write(fred.clone(), Action::Delete).await.expect("is written");
         let sizes: Vec<usize> = table.records().iter().map(|record| record.size_bytes).collect();
         let (keys, image) = (fred.size_bytes(), named.size_bytes());
@@ -282,11 +284,11 @@ fn an_item_may_have_four_hundred_kilobytes_and_not_one_byte_more() {
         put.insert("filler".to_owned(), s(""));
         let room = 409_600 - put.size_bytes();
         put.insert("filler".to_owned(), s(&"x".repeat(room)));
-        table.write(key.clone(), Action::Put(put.clone())).await.expect("fits");
+        table.write(key.clone(), Action::Put(Row::new(&put))).await.expect("fits");
         let grown = table.write(key.clone(), update("SET u = :v", 1)).await;
         assert!(matches!(grown, Err(Refusal::ItemTooLarge { update: true })), "{grown:?}");
         put.insert("filler".to_owned(), s(&"x".repeat(room + 1)));
-        let put = table.write(key, Action::Put(put)).await;
+        let put = table.write(key, Action::Put(Row::new(&put))).await;
         assert!(matches!(put, Err(Refusal::ItemTooLarge { update: false })), "{put:?}");
     });
 }

@@ -155,7 +155,7 @@ fn transfers(engine: Engine, nodes: u64, seed: u64) -> (u64, u64) {
             let table = table_of(&tables, account);
             loop {
                 let (key, key_item) = key(table, account);
-                let put = Action::Put(item(&[("p", n(account)), ("money", n(MONEY))]));
+                let put = Action::Put(Row::new(&item(&[("p", n(account)), ("money", n(MONEY))])));
                 let write = Write::new(table, &key, key_item, put, None);
                 if headwater_table::write(&log, write).await.is_ok() {
                     break;
@@ -217,7 +217,7 @@ fn the_largest_transaction_commits() {
         let large = AttributeValue::S("x".repeat(ITEM_SIZE_BYTES_MAX - 32));
         for account in accounts.clone() {
             let (key, key_item) = key(&table, account);
-            let put = Action::Put(item(&[("p", n(account)), ("money", n(100)), ("text", large.clone())]));
+            let put = Action::Put(Row::new(&item(&[("p", n(account)), ("money", n(100)), ("text", large.clone())])));
             headwater_table::write(&log, Write::new(&table, &key, key_item, put, None)).await.expect("put");
         }
         let actions = accounts.clone().map(|account| update(&table, account, "SET money = money + :v", None, 7));

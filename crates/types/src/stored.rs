@@ -7,6 +7,7 @@
 //!   S, B: bytes   N: exponent (2), coefficient (1–16, two's complement)   BOOL: 0 or 1   NULL: nothing
 //!   SS, BS, NS, L: (length (4) | member)*, members of sets as payloads without a type   M: attribute*
 //! ```
+//! sized item = size by the item-size rules (4) | item
 //! Integers are little-endian.
 
 use crate::attribute_value::AttributeValue;
@@ -14,6 +15,9 @@ use crate::item::Item;
 use crate::number::Number;
 
 const VERSION: u8 = 0;
+
+/// What stands before a sized item. Unit: bytes.
+pub const SIZE_BYTES: usize = 4;
 
 mod tag {
     pub const S: u8 = 1;
@@ -32,6 +36,80 @@ mod tag {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Corrupt;
 
+/// An item's stored form behind its size.
+pub fn encode_sized(item: &Item) -> Vec<u8> {
+    let mut sized = SizedItem::with_capacity(item.size_bytes() + 16 * item.len());
+    encode_attributes(item.iter(), &mut sized.bytes);
+    sized.finish(item.size_bytes())
+}
+
+/// A sized item in the making, attribute by attribute.
+#[derive(Debug)]
+pub struct SizedItem {
+    bytes: Vec<u8>,
+}
+
+impl SizedItem {
+    /// An item without attributes, with room for so many bytes of them.
+    pub fn with_capacity(bytes: usize) -> Self {
+        let mut sized = Vec::with_capacity(SIZE_BYTES + 1 + bytes);
+        sized.extend_from_slice(&[0; SIZE_BYTES]);
+        sized.push(VERSION);
+        Self { bytes: sized }
+    }
+
+    /// Where the attributes go, by [`put_attribute`]. Order: by name.
+    pub fn attributes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// The whole, once the item's size by the item-size rules is known.
+    pub fn finish(mut self, size_bytes: usize) -> Vec<u8> {
+        if let Some(place) = self.bytes.first_chunk_mut::<SIZE_BYTES>() {
+            *place = (size_bytes as u32).to_le_bytes();
+        }
+        self.bytes
+    }
+}
+
+/// Appends an attribute whose value `write` appends, by the `put_` functions or [`encode_value`].
+pub fn put_attribute<T>(name: &str, into: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    into.extend_from_slice(&(name.len() as u16).to_le_bytes());
+    let length_at = into.len();
+    into.extend_from_slice(&[0; 4]);
+    into.extend_from_slice(name.as_bytes());
+    fill_length(into, length_at, name.len(), write)
+}
+
+/// Appends a string's stored form.
+pub fn put_text(text: &str, into: &mut Vec<u8>) {
+    into.push(tag::S);
+    into.extend_from_slice(text.as_bytes());
+}
+
+/// Appends a binary's stored form.
+pub fn put_binary(bytes: &[u8], into: &mut Vec<u8>) {
+    into.push(tag::B);
+    into.extend_from_slice(bytes);
+}
+
+/// Appends what a list begins with; each member follows by [`put_member`].
+pub fn put_list(into: &mut Vec<u8>) {
+    into.push(tag::L);
+}
+
+/// Appends what a map begins with; each attribute follows by [`put_attribute`]. Order: by name.
+pub fn put_map(into: &mut Vec<u8>) {
+    into.push(tag::M);
+}
+
+/// Appends a member of a list, whose value `write` appends.
+pub fn put_member<T>(into: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    let length_at = into.len();
+    into.extend_from_slice(&[0; 4]);
+    fill_length(into, length_at, 0, write)
+}
+
 /// Appends an item's stored form.
 pub fn encode(item: &Item, into: &mut Vec<u8>) {
     into.push(VERSION);
@@ -40,27 +118,18 @@ pub fn encode(item: &Item, into: &mut Vec<u8>) {
 
 fn encode_attributes<'a>(attributes: impl Iterator<Item = (&'a String, &'a AttributeValue)>, into: &mut Vec<u8>) {
     for (name, value) in attributes {
-        into.extend_from_slice(&(name.len() as u16).to_le_bytes());
-        let length_at = into.len();
-        into.extend_from_slice(&[0; 4]);
-        into.extend_from_slice(name.as_bytes());
-        fill_length(into, length_at, name.len(), |into| encode_value(value, into));
+        put_attribute(name, into, |into| encode_value(value, into));
     }
 }
 
 /// Runs `write` and puts the length of what it appended at `length_at`; `between` bytes stand in front of it.
-fn fill_length(into: &mut Vec<u8>, length_at: usize, between: usize, write: impl FnOnce(&mut Vec<u8>)) {
+fn fill_length<T>(into: &mut Vec<u8>, length_at: usize, between: usize, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let start = into.len();
     debug_assert_eq!(start, length_at + 4 + between);
-    write(into);
+    let written = write(into);
     let length = (into.len() - start) as u32;
     into[length_at..length_at + 4].copy_from_slice(&length.to_le_bytes());
-}
-
-fn encode_member(into: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let length_at = into.len();
-    into.extend_from_slice(&[0; 4]);
-    fill_length(into, length_at, 0, write);
+    written
 }
 
 fn encode_number(number: &Number, into: &mut Vec<u8>) {
@@ -76,35 +145,29 @@ fn encode_number(number: &Number, into: &mut Vec<u8>) {
 /// Appends a value's stored form.
 pub fn encode_value(value: &AttributeValue, into: &mut Vec<u8>) {
     match value {
-        AttributeValue::S(text) => {
-            into.push(tag::S);
-            into.extend_from_slice(text.as_bytes());
-        }
+        AttributeValue::S(text) => put_text(text, into),
         AttributeValue::N(number) => {
             into.push(tag::N);
             encode_number(number, into);
         }
-        AttributeValue::B(bytes) => {
-            into.push(tag::B);
-            into.extend_from_slice(bytes);
-        }
+        AttributeValue::B(bytes) => put_binary(bytes, into),
         AttributeValue::Bool(value) => into.extend_from_slice(&[tag::BOOL, u8::from(*value)]),
         AttributeValue::Null => into.push(tag::NULL),
         AttributeValue::Ss(set) => {
             into.push(tag::SS);
-            set.iter().for_each(|member| encode_member(into, |into| into.extend_from_slice(member.as_bytes())));
+            set.iter().for_each(|member| put_member(into, |into| into.extend_from_slice(member.as_bytes())));
         }
         AttributeValue::Ns(set) => {
             into.push(tag::NS);
-            set.iter().for_each(|member| encode_member(into, |into| encode_number(member, into)));
+            set.iter().for_each(|member| put_member(into, |into| encode_number(member, into)));
         }
         AttributeValue::Bs(set) => {
             into.push(tag::BS);
-            set.iter().for_each(|member| encode_member(into, |into| into.extend_from_slice(member)));
+            set.iter().for_each(|member| put_member(into, |into| into.extend_from_slice(member)));
         }
         AttributeValue::L(list) => {
             into.push(tag::L);
-            list.iter().for_each(|member| encode_member(into, |into| encode_value(member, into)));
+            list.iter().for_each(|member| put_member(into, |into| encode_value(member, into)));
         }
         AttributeValue::M(map) => {
             into.push(tag::M);
@@ -158,6 +221,11 @@ impl<'a> StoredItem<'a> {
     pub fn attributes(&self) -> impl Iterator<Item = Result<(&'a str, StoredValue<'a>), Corrupt>> + use<'a> {
         Attributes(self.0)
     }
+
+    /// Holds every part to its form: what passes can be read to its end. Errors: Corrupt.
+    pub fn check(&self) -> Result<(), Corrupt> {
+        Attributes(self.0).try_for_each(|part| part.and_then(|(_, value)| value.check()))
+    }
 }
 
 impl<'a> StoredValue<'a> {
@@ -168,32 +236,86 @@ impl<'a> StoredValue<'a> {
 
     /// Decodes the value.
     pub fn decode(&self) -> Result<AttributeValue, Corrupt> {
-        let (&kind, payload) = self.0.split_first().ok_or(Corrupt)?;
-        Ok(match kind {
-            tag::S => AttributeValue::S(text(payload)?),
-            tag::N => AttributeValue::N(number(payload)?),
-            tag::B => AttributeValue::B(payload.to_vec()),
-            tag::BOOL => AttributeValue::Bool(payload == [1]),
-            tag::NULL => AttributeValue::Null,
-            tag::SS => AttributeValue::Ss(Members(payload).map(|m| text(m?)).collect::<Result<_, _>>()?),
-            tag::NS => AttributeValue::Ns(Members(payload).map(|m| number(m?)).collect::<Result<_, _>>()?),
-            tag::BS => AttributeValue::Bs(Members(payload).map(|m| Ok(m?.to_vec())).collect::<Result<_, _>>()?),
-            tag::L => AttributeValue::L(Members(payload).map(|m| StoredValue(m?).decode()).collect::<Result<_, _>>()?),
-            tag::M => {
-                let attributes = Attributes(payload)
-                    .map(|part| part.and_then(|(name, value)| Ok((name.to_owned(), value.decode()?))));
+        Ok(match self.view()? {
+            View::S(text) => AttributeValue::S(text.to_owned()),
+            View::N(number) => AttributeValue::N(number),
+            View::B(bytes) => AttributeValue::B(bytes.to_vec()),
+            View::Bool(value) => AttributeValue::Bool(value),
+            View::Null => AttributeValue::Null,
+            View::Ss(set) => AttributeValue::Ss(set.map(|m| Ok(text(m?)?.to_owned())).collect::<Result<_, _>>()?),
+            View::Ns(set) => AttributeValue::Ns(set.map(|m| number(m?)).collect::<Result<_, _>>()?),
+            View::Bs(set) => AttributeValue::Bs(set.map(|m| Ok(m?.to_vec())).collect::<Result<_, _>>()?),
+            View::L(list) => AttributeValue::L(list.map(|m| StoredValue(m?).decode()).collect::<Result<_, _>>()?),
+            View::M(map) => {
+                let attributes =
+                    map.attributes().map(|part| part.and_then(|(name, value)| Ok((name.to_owned(), value.decode()?))));
                 AttributeValue::M(attributes.collect::<Result<_, _>>()?)
             }
+        })
+    }
+
+    /// The value as it lies there, without a copy; what is nested is looked at by whoever goes on into it.
+    pub fn view(&self) -> Result<View<'a>, Corrupt> {
+        let (&kind, payload) = self.0.split_first().ok_or(Corrupt)?;
+        Ok(match kind {
+            tag::S => View::S(text(payload)?),
+            tag::N => View::N(number(payload)?),
+            tag::B => View::B(payload),
+            tag::BOOL => View::Bool(payload == [1]),
+            tag::NULL => View::Null,
+            tag::SS => View::Ss(Members(payload)),
+            tag::NS => View::Ns(Members(payload)),
+            tag::BS => View::Bs(Members(payload)),
+            tag::L => View::L(Members(payload)),
+            tag::M => View::M(StoredItem(payload)),
             _ => return Err(Corrupt),
         })
     }
+
+    fn check(&self) -> Result<(), Corrupt> {
+        match self.view()? {
+            View::S(_) | View::N(_) | View::B(_) | View::Bool(_) | View::Null => Ok(()),
+            View::Ss(mut set) => set.try_for_each(|member| text(member?).map(drop)),
+            View::Ns(mut set) => set.try_for_each(|member| number(member?).map(drop)),
+            View::Bs(mut set) => set.try_for_each(|member| member.map(drop)),
+            View::L(mut list) => list.try_for_each(|member| StoredValue(member?).check()),
+            View::M(map) => map.check(),
+        }
+    }
 }
 
-fn text(bytes: &[u8]) -> Result<String, Corrupt> {
-    std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| Corrupt)
+/// A stored value, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub enum View<'a> {
+    /// String.
+    S(&'a str),
+    /// Number.
+    N(Number),
+    /// Binary.
+    B(&'a [u8]),
+    /// Boolean.
+    Bool(bool),
+    /// Null.
+    Null,
+    /// String set: each member's [`text`].
+    Ss(Members<'a>),
+    /// Number set: each member's [`number`].
+    Ns(Members<'a>),
+    /// Binary set.
+    Bs(Members<'a>),
+    /// List: each member is a [`StoredValue`]'s bytes.
+    L(Members<'a>),
+    /// Map.
+    M(StoredItem<'a>),
 }
 
-fn number(bytes: &[u8]) -> Result<Number, Corrupt> {
+/// Text of a member of a string set.
+pub fn text(bytes: &[u8]) -> Result<&str, Corrupt> {
+    std::str::from_utf8(bytes).map_err(|_| Corrupt)
+}
+
+/// Number of a member of a number set.
+pub fn number(bytes: &[u8]) -> Result<Number, Corrupt> {
     let (exponent, rest) = bytes.split_first_chunk::<2>().ok_or(Corrupt)?;
     let negative = rest.last().ok_or(Corrupt)? & 0x80 != 0;
     let mut coefficient = [if negative { 0xff } else { 0 }; 16];
@@ -234,7 +356,9 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-struct Members<'a>(&'a [u8]);
+/// Members of a stored set or list, each as its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Members<'a>(&'a [u8]);
 
 impl<'a> Iterator for Members<'a> {
     type Item = Result<&'a [u8], Corrupt>;
@@ -305,6 +429,7 @@ mod tests {
                 prop_assert_eq!(stored.get(name), Ok(Some(StoredValue::new(&alone))));
             }
             prop_assert_eq!(stored.get("no such attribute"), Ok(None));
+            prop_assert_eq!(stored.check(), Ok(()));
         }
 
         #[test]
@@ -313,7 +438,9 @@ mod tests {
             encode(&Item(map), &mut bytes);
             let at = at % bytes.len();
             bytes[at] ^= 1 << bit;
-            let _ = decode(&bytes);
+            let decoded = decode(&bytes);
+            let checked = StoredItem::new(&bytes).and_then(|item| item.check());
+            prop_assert_eq!(checked.is_ok(), decoded.is_ok(), "whoever checks and whoever decodes see the same damage");
         }
     }
 

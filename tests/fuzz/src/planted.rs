@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use headwater_api::dynamodb::{self as model, DynamoDb};
-use headwater_api::{Answer, AttributeValue, Call};
+use headwater_api::{Answer, Call};
 use headwater_log::Log;
 use headwater_operations::Operations;
 use headwater_storage::memory::{Faults, Model, Settings};
 use headwater_types::runtime::tokio_runtime;
-use headwater_types::{AttributeValue as Value, Clock, Millis};
+use headwater_types::{AttributeValue as Value, Clock, Millis, stored};
 use headwater_wire::{ApiSet, Parts, Server, Services};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -58,8 +58,9 @@ impl DynamoDb for Faulty {
     fn put_item<'a>(&'a self, call: &'a Call, input: model::PutItemInput) -> Answer<'a, model::PutItemOutput> {
         Box::pin(async move {
             if self.bug == Bug::CutText {
-                for value in input.item.values() {
-                    if let AttributeValue::Valid(Value::S(text)) = value {
+                let bytes = input.item.sized_bytes().ok().and_then(|bytes| bytes.get(stored::SIZE_BYTES..));
+                for value in stored::decode(bytes.unwrap_or_default()).unwrap_or_default().values() {
+                    if let Value::S(text) = value {
                         let _ = text.split_at(text.len().min(3));
                     }
                 }

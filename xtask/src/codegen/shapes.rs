@@ -15,13 +15,24 @@ pub fn render(plan: &Plan<'_>) -> Result<String> {
         // The blob inside an attribute value belongs to a hand-written type.
         plan.shape(name).is_ok_and(|shape| shape.kind == "blob") && name != "BinaryAttributeValue"
     });
-    let bytes = if holds_blobs { "use bytes::Bytes;\n\n" } else { "" };
-    write!(out, "use std::collections::BTreeMap;\n\n{bytes}")?;
+    let body = body(plan)?;
+    if body.contains("BTreeMap<") {
+        out.push_str("use std::collections::BTreeMap;\n\n");
+    }
+    if holds_blobs {
+        out.push_str("use bytes::Bytes;\n\n");
+    }
     out.push_str("use crate::decode::{Decode, Input, Members};\nuse crate::document::Document;\n");
     out.push_str(
         "use crate::encode::{Encode, Encoder, structure};\nuse crate::error::Error;\nuse crate::instant::Instant;\n",
     );
     out.push_str("use crate::schema::string_enum;\n\nuse super::tables;\n\n");
+    out.push_str(&body);
+    Ok(out)
+}
+
+fn body(plan: &Plan<'_>) -> Result<String> {
+    let mut out = String::new();
     for operation in &plan.operations {
         aliases(plan, operation, &mut out)?;
     }

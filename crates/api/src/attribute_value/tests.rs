@@ -2,12 +2,25 @@
 
 use super::*;
 use crate::decode::Input;
-use crate::dynamodb::{BatchWriteItemInput, BatchWriteItemOutput, PutItemInput};
+use crate::dynamodb::{BatchWriteItemInput, BatchWriteItemOutput, GetItemInput, PutItemInput};
 
+/// A value of a key, after a look that the item of a put says the same of it.
 fn decoded(value: &str) -> AttributeValue {
+    let body = format!(r#"{{"TableName":"abc","Key":{{"a":{value}}}}}"#);
+    let input = Document::from_json(body.as_bytes()).and_then(GetItemInput::from_document);
+    let of_key = input.unwrap_or_else(|error| panic!("{value}: {error}")).key.remove("a").unwrap();
     let body = format!(r#"{{"TableName":"abc","Item":{{"a":{value}}}}}"#);
     let input = Document::from_json(body.as_bytes()).and_then(PutItemInput::from_document);
-    input.unwrap_or_else(|error| panic!("{value}: {error}")).item.remove("a").unwrap()
+    let item = input.unwrap_or_else(|error| panic!("{value}: {error}")).item;
+    match (&of_key, item.sized_bytes()) {
+        (AttributeValue::Valid(value), Ok(bytes)) => {
+            let item = types::Item([("a".to_owned(), value.clone())].into());
+            assert_eq!(bytes[..], types::stored::encode_sized(&item));
+        }
+        (AttributeValue::Invalid(invalid), Err(error)) => assert_eq!(error.message(), Some(invalid.message())),
+        (_, of_item) => panic!("{value}: {of_key:?} of a key, {of_item:?} of an item"),
+    }
+    of_key
 }
 
 #[test]

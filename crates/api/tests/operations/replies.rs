@@ -16,6 +16,7 @@ use headwater_api::{
     Access, Answer, Api, Authorizer, Call, Caller, Document, Error, Instant, Principal, Pushed, Reply, Transport,
     codes, dynamodb, json, kinesis,
 };
+use headwater_types::Item;
 
 use super::service::{call, now};
 
@@ -35,7 +36,9 @@ impl DynamoDb for Some_ {
                 capacity_units: Some(0.5),
                 ..Default::default()
             };
-            Ok(GetItemOutput { item: Some(input.key), consumed_capacity: Some(capacity) })
+            let key = input.key.into_iter().map(|(name, value)| Ok((name, value.check()?)));
+            let key: Item = key.collect::<Result<_, Error>>()?;
+            Ok(GetItemOutput { item: Some(key.into()), consumed_capacity: Some(capacity) })
         })
     }
 }

@@ -18,7 +18,7 @@ use headwater_storage::Cell;
 use headwater_storage::embedded::{self, IndexKind};
 use headwater_storage::files::faulty::{Faulty, Survival};
 use headwater_storage::memory::{self, Faults, Model};
-use headwater_table::{Action, Write, schema};
+use headwater_table::{Action, Row, Write, schema};
 use headwater_types::runtime::simulated::World;
 use headwater_types::{AttributeValue, Clock, HashKey, Item, Millis, Number, Runtime, Scope};
 use parking_lot::Mutex;
@@ -190,7 +190,7 @@ impl Lab {
         let table = self.table();
         let key = schema::item_key(&table.key_schema, &item).expect("a key");
         let key_item = schema::keys_of(&table.key_schema, &item);
-        let write = Write::new(&table, &key, key_item, Action::Put(item), None);
+        let write = Write::new(&table, &key, key_item, Action::Put(Row::new(&item)), None);
         headwater_table::write(&self.log, write).await.expect("put");
     }
 

@@ -9,7 +9,7 @@ use headwater_api::dynamodb as api;
 use headwater_api::dynamodb::{
     KeysAndAttributes, PutRequest, ReturnConsumedCapacity, ReturnItemCollectionMetrics, WriteRequest, access,
 };
-use headwater_api::{Call, Error};
+use headwater_api::{AnswerItem, Call, Error};
 use headwater_catalog::TableDefinition;
 use headwater_expression::Projection;
 use headwater_table::{self as table, Action, Refusal, Row, Write, Written, capacity, index, schema};
@@ -19,7 +19,7 @@ use headwater_types::limits::{BATCH_GET_BYTES_MAX, BATCH_GET_ITEMS_MAX, BATCH_WR
 use headwater_types::stored;
 
 use super::consumed::{Shown, Used, collection, measured};
-use super::item::{attributes, consumed, fits, lookup, projected_keys};
+use super::item::{consumed, fits, lookup, projected_keys, shown};
 use super::validation::Parameters;
 use super::{error, legacy, name, validation};
 use crate::service::Operations;
@@ -102,7 +102,7 @@ fn get_request(call: &Call, given: &str, request: &KeysAndAttributes, count: &mu
 /// An answer of BatchGetItem while it grows.
 #[derive(Default)]
 struct Gathered {
-    responses: BTreeMap<String, Vec<validation::Attributes>>,
+    responses: BTreeMap<String, Vec<AnswerItem>>,
     unprocessed: BTreeMap<String, KeysAndAttributes>,
     units: BTreeMap<String, f64>,
     bytes: usize,
@@ -131,7 +131,7 @@ impl Gathered {
         if let Some(left) = request.keys.get(read..).filter(|left| !left.is_empty()) {
             self.unprocessed.insert(given.to_owned(), KeysAndAttributes { keys: left.to_vec(), ..request.clone() });
         }
-        self.responses.insert(given.to_owned(), items.into_iter().map(attributes).collect());
+        self.responses.insert(given.to_owned(), items);
         self.units.insert(given.to_owned(), units);
         Ok(())
     }
@@ -145,18 +145,22 @@ impl Gathered {
         projection: Option<&Projection>,
         consistent: bool,
         units: &mut f64,
-    ) -> Result<Option<Option<Item>>, Error> {
+    ) -> Result<Option<Option<AnswerItem>>, Error> {
         if self.full {
             return Ok(None);
         }
         let found = table::get(&service.log, definition.id, key).map_err(error::read)?;
         let size = found.as_ref().map_or(0, Row::size_bytes);
-        let found = found.map(|row| row.item()).transpose().map_err(error::corrupt)?;
-        let shown = found.map(|item| match projection {
-            Some(projection) => projection.apply(&item),
-            None => item,
-        });
-        let bytes = self.bytes + shown.as_ref().map_or(0, Item::size_bytes);
+        let (shown, shown_bytes) = match (found, projection) {
+            (None, _) => (None, 0),
+            (Some(row), None) => (Some(shown(&row, None)?), size),
+            (Some(row), Some(projection)) => {
+                let item = projection.apply(&row.item().map_err(error::corrupt)?);
+                let shown_bytes = item.size_bytes();
+                (Some(item.into()), shown_bytes)
+            }
+        };
+        let bytes = self.bytes + shown_bytes;
         if bytes > BATCH_GET_BYTES_MAX {
             self.full = true;
             return Ok(None);
@@ -178,7 +182,7 @@ struct Planned<'r> {
 
 /// What a write of a batch does, checked for itself.
 enum Change {
-    Put(Item),
+    Put(Row),
     Delete(Item),
 }
 
@@ -235,9 +239,9 @@ fn changes(requests: &[WriteRequest]) -> Result<Vec<(Change, &WriteRequest)>, Er
     }
     let change = |request| match request {
         &WriteRequest { put_request: Some(PutRequest { ref item }), .. } => {
-            let item = validation::item_ref(item)?;
-            fits(&item)?;
-            Ok((Change::Put(item), request))
+            let row = validation::new_row(item)?;
+            fits(item, &row)?;
+            Ok((Change::Put(row), request))
         }
         WriteRequest { delete_request: Some(delete), .. } => {
             Ok((Change::Delete(validation::item_ref(&delete.key)?), request))
@@ -258,11 +262,12 @@ fn plan<'r>(
     let mut planned = Vec::new();
     for (change, request) in changes {
         let (key, key_item, action) = match change {
-            Change::Put(item) => {
-                let key = schema::item_key(&table.key_schema, &item).map_err(error::key)?;
-                let fits = index::check(table, &Row::new(&item)).map_err(error::corrupt)?;
+            Change::Put(row) => {
+                let key_item = schema::keys_of_row(&table.key_schema, &row).map_err(error::corrupt)?;
+                let key = schema::item_key(&table.key_schema, &key_item).map_err(error::key)?;
+                let fits = index::check(table, &row).map_err(error::corrupt)?;
                 fits.map_err(|cause| error::index_key(&cause, false))?;
-                (key, schema::keys_of(&table.key_schema, &item), Action::Put(item))
+                (key, key_item, Action::Put(row))
             }
             Change::Delete(key) => (schema::key_of(&table.key_schema, &key).map_err(error::key)?, key, Action::Delete),
         };

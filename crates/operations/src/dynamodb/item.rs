@@ -7,7 +7,7 @@ use headwater_api::dynamodb as api;
 use headwater_api::dynamodb::{
     ConditionalOperator, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure, access,
 };
-use headwater_api::{AttributeValue, Call, Error};
+use headwater_api::{AnswerItem, AttributeValue, Call, Error, NewItem};
 use headwater_catalog::{IndexDefinition, KeyAttribute, TableDefinition, TableState};
 use headwater_expression::{Condition, Kind, Path, Projection, Update};
 use headwater_table::{self as table, Action, Row, Write, Written, capacity, schema};
@@ -30,9 +30,9 @@ pub(crate) async fn put(
     let values = input.expression_attribute_values.take();
     let expected = input.expected.as_ref().map(BTreeMap::len);
     conditional(&input.condition_expression, expected, input.conditional_operator, names.is_some(), values.is_some())?;
-    let item = validation::item(std::mem::take(&mut input.item))?;
+    let row = validation::new_row(&input.item)?;
     let all_old = validation::all_old(input.return_values)?;
-    fits(&item)?;
+    fits(&input.item, &row)?;
     let expected = legacy::expected(input.expected.clone(), input.conditional_operator)?;
     let mut substitutions = validation::substitutions(names, values)?;
     let condition = validation::condition(Kind::Condition, input.condition_expression.as_deref(), &mut substitutions)?;
@@ -40,17 +40,17 @@ pub(crate) async fn put(
     substitutions.unused().map_err(error::expression)?;
     call.authorize(&access::put_item(call, &input))?;
     let definition = lookup(service, call, &table_name)?;
-    let key = schema::item_key(&definition.key_schema, &item).map_err(error::put_key)?;
+    let key_item = schema::keys_of_row(&definition.key_schema, &row).map_err(error::corrupt)?;
+    let key = schema::item_key(&definition.key_schema, &key_item).map_err(error::put_key)?;
     scalar_keys(&definition, condition.as_ref())?;
-    let key_item = schema::keys_of(&definition.key_schema, &item);
     let measured = measured(input.return_item_collection_metrics, &definition, &key_item);
-    let write = Write::new(&definition, &key, key_item, Action::Put(item), condition);
+    let write = Write::new(&definition, &key, key_item, Action::Put(row), condition);
     let show_old = on_failure(input.return_values_on_condition_check_failure);
     let written = table::write(&service.log, write).await.map_err(|refusal| error::refusal(refusal, show_old))?;
     Ok(api::PutItemOutput {
         consumed_capacity: write_capacity(input.return_consumed_capacity, &input.table_name, &written),
         item_collection_metrics: collection(measured, &written),
-        attributes: written.old.filter(|_| all_old).map(row).transpose()?,
+        attributes: written.old.filter(|_| all_old).map(|row| shown(&row, None)).transpose()?,
     })
 }
 
@@ -80,14 +80,9 @@ pub(crate) async fn get(
     projected_keys(&definition, projection.as_ref())?;
     let found = table::get(&service.log, definition.id, &key).map_err(error::read)?;
     let size = found.as_ref().map_or(0, Row::size_bytes);
-    let found = found.map(|row| row.item()).transpose().map_err(error::corrupt)?;
     let units = capacity::read_units(size, input.consistent_read.unwrap_or(false));
-    let item = found.map(|item| match &projection {
-        Some(projection) => projection.apply(&item),
-        None => item,
-    });
     Ok(api::GetItemOutput {
-        item: item.map(attributes),
+        item: found.map(|row| shown(&row, projection.as_ref())).transpose()?,
         consumed_capacity: consumed(input.return_consumed_capacity, &input.table_name, units),
     })
 }
@@ -160,7 +155,7 @@ pub(crate) async fn delete(
     Ok(api::DeleteItemOutput {
         consumed_capacity: write_capacity(input.return_consumed_capacity, &input.table_name, &written),
         item_collection_metrics: collection(measured, &written),
-        attributes: written.old.filter(|_| all_old).map(row).transpose()?,
+        attributes: written.old.filter(|_| all_old).map(|row| shown(&row, None)).transpose()?,
     })
 }
 
@@ -178,14 +173,14 @@ pub(super) fn lookup(service: &Operations, call: &Call, name: &str) -> Result<Ar
 
 /// Refuses an item over the limits before its table is looked up.
 /// Source: of the nesting, dynamodb-conformance (observed on AWS: nestingDepth); bare in batches and transactions.
-pub(super) fn fits(item: &Item) -> Result<(), Error> {
-    if item.values().any(|value| value.depth() >= NESTING_LEVELS_MAX) {
+pub(super) fn fits(item: &NewItem, row: &Row) -> Result<(), Error> {
+    if item.depth() >= NESTING_LEVELS_MAX {
         return Err(Error::validation(
             "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported \
              limit",
         ));
     }
-    if item.size_bytes() > ITEM_SIZE_BYTES_MAX {
+    if row.size_bytes() > ITEM_SIZE_BYTES_MAX {
         return Err(Error::validation("Item size has exceeded the maximum allowed size"));
     }
     Ok(())
@@ -209,7 +204,7 @@ pub(super) fn scalar_keys(table: &TableDefinition, condition: Option<&Condition>
     refusal
 }
 
-/// An item for an answer.
+/// Key attributes for an answer.
 pub(crate) fn attributes(item: Item) -> Attributes {
     item.0.into_iter().map(|(name, value)| (name, AttributeValue::from(value))).collect()
 }
@@ -223,9 +218,13 @@ pub(super) fn consumed(
     Used::table(units).shown(wanted, table, Shown::Plain)
 }
 
-/// A stored item for an answer.
-fn row(row: Row) -> Result<Attributes, Error> {
-    row.item().map(attributes).map_err(error::corrupt)
+/// A stored item for an answer, or what a projection takes from it. Errors: a fault when it is corrupt.
+pub(crate) fn shown(row: &Row, projection: Option<&Projection>) -> Result<AnswerItem, Error> {
+    let shown = match projection {
+        Some(projection) => row.item().map(|item| projection.apply(&item).into()),
+        None => row.item_bytes().and_then(AnswerItem::stored),
+    };
+    shown.map_err(error::corrupt)
 }
 
 fn write_capacity(
@@ -270,7 +269,7 @@ fn update_parameters(input: &api::UpdateItemInput, names: bool, values: bool) ->
 }
 
 /// What UpdateItem hands out; nothing rather than an empty map.
-fn returned(wanted: ReturnValue, written: Written, touched: Option<&Projection>) -> Result<Option<Attributes>, Error> {
+fn returned(wanted: ReturnValue, written: Written, touched: Option<&Projection>) -> Result<Option<AnswerItem>, Error> {
     let (row, whole) = match wanted {
         ReturnValue::None => return Ok(None),
         ReturnValue::AllOld => (written.old, true),
@@ -279,9 +278,12 @@ fn returned(wanted: ReturnValue, written: Written, touched: Option<&Projection>)
         ReturnValue::UpdatedNew => (written.new, false),
     };
     let Some(row) = row else { return Ok(None) };
+    if whole {
+        return shown(&row, None).map(Some);
+    }
     let item = row.item().map_err(error::corrupt)?;
-    let item = if whole { Some(item) } else { touched.map(|touched| touched.apply(&item)) };
-    Ok(item.filter(|item| !item.0.is_empty()).map(attributes))
+    let item = touched.map(|touched| touched.apply(&item));
+    Ok(item.filter(|item| !item.0.is_empty()).map(AnswerItem::from))
 }
 
 fn on_failure(wanted: Option<ReturnValuesOnConditionCheckFailure>) -> bool {

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 
 use headwater_api::dynamodb as api;
 use headwater_api::dynamodb::access;
-use headwater_api::{Call, Error};
+use headwater_api::{AnswerItem, Call, Error};
 use headwater_catalog::KeyAttribute;
-use headwater_expression::{KeyCondition, KeyNames, KeyQuery, Kind};
-use headwater_table::{query as page, schema};
+use headwater_expression::{KeyCondition, KeyNames, KeyQuery, Kind, Projection};
+use headwater_table::{Row, query as page, schema};
 
 use self::target::Target;
-use super::item::attributes;
+use super::item::{attributes, shown};
 use super::validation::Parameters;
 use super::{error, legacy, name, validation};
 use crate::service::Operations;
@@ -70,7 +70,7 @@ pub(crate) async fn query(
         range: wanted.range,
         forward: input.scan_index_forward.unwrap_or(true),
         start: start_at,
-        shown: page::Shown { limit: limit(input.limit), filter, projection, count_only },
+        shown: page::Shown { limit: limit(input.limit), filter, count_only },
     };
     let page = page::query(&service.log, &target.source(), &query).map_err(error::read)?;
     let consumed_capacity = target.consumed(input.return_consumed_capacity, &input.table_name, &page, consistent);
@@ -78,7 +78,7 @@ pub(crate) async fn query(
         count: count(page.count),
         scanned_count: count(page.scanned),
         last_evaluated_key: page.last_key.map(attributes),
-        items: (!count_only).then(|| page.items.into_iter().map(attributes).collect()),
+        items: (!count_only).then(|| items(&page.rows, projection.as_ref())).transpose()?,
         consumed_capacity,
     })
 }
@@ -115,7 +115,7 @@ pub(crate) async fn scan(
     let start = start.as_ref().map(|start| target.scan_start(start, segment)).transpose()?;
     target.scalar_projection(projection.as_ref())?;
     target.scalar_filter(filter.as_ref())?;
-    let shown = page::Shown { limit: limit(input.limit), filter, projection, count_only };
+    let shown = page::Shown { limit: limit(input.limit), filter, count_only };
     let scan = page::Scan { segment, start, shown };
     let page = page::scan(&service.log, &target.source(), &scan).map_err(error::read)?;
     let consumed_capacity = target.consumed(input.return_consumed_capacity, &input.table_name, &page, consistent);
@@ -123,9 +123,14 @@ pub(crate) async fn scan(
         count: count(page.count),
         scanned_count: count(page.scanned),
         last_evaluated_key: page.last_key.map(attributes),
-        items: (!count_only).then(|| page.items.into_iter().map(attributes).collect()),
+        items: (!count_only).then(|| items(&page.rows, projection.as_ref())).transpose()?,
         consumed_capacity,
     })
+}
+
+/// What is shown of a page's items.
+fn items(rows: &[Row], projection: Option<&Projection>) -> Result<Vec<AnswerItem>, Error> {
+    rows.iter().map(|row| shown(row, projection)).collect()
 }
 
 fn names(keys: &[KeyAttribute]) -> Vec<(&str, &str)> {

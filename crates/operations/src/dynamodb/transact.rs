@@ -14,20 +14,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headwater_api::dynamodb as api;
 use headwater_api::dynamodb::{access, errors};
-use headwater_api::{Call, Error};
+use headwater_api::{AnswerItem, Call, Error};
 use headwater_catalog::TableDefinition;
 use headwater_table::{
     Action, KeyError, Refusal, Token, TransactAction, TransactRefusal, Transacted, Written, capacity, schema, transact,
 };
-use headwater_types::HashKey;
 use headwater_types::key::ItemKey;
 use headwater_types::limits::TRANSACTION_BYTES_MAX;
+use headwater_types::{HashKey, Item};
 
 use self::request::{Deed, Request};
 use super::consumed::{Shown, Used, collection, measured};
 use super::error;
-use super::item::{attributes, lookup, scalar_keys, updatable};
-use super::validation::Attributes;
+use super::item::{lookup, scalar_keys, shown, updatable};
 use crate::service::Operations;
 
 pub(crate) use self::get::get;
@@ -35,7 +34,7 @@ pub(crate) use self::get::get;
 const DUPLICATES: &str = "Transaction request cannot include multiple operations on one item";
 
 /// What is against one action, with the item that failed its condition if that is to be shown; none if nothing is.
-type Reason = Option<(Error, Option<Attributes>)>;
+type Reason = Option<(Error, Option<AnswerItem>)>;
 
 /// TransactWriteItems.
 pub(crate) async fn write(
@@ -130,7 +129,11 @@ fn sound<T>(found: Vec<Result<T, Fault>>) -> Result<Vec<T>, Error> {
 impl Request {
     fn key(&self, table: &TableDefinition) -> Result<ItemKey, Fault> {
         let key = match &self.deed {
-            Deed::Put(item) => schema::item_key(&table.key_schema, item).map_err(|cause| Fault::key(cause, true))?,
+            Deed::Put(row) => {
+                let keys = schema::keys_of_row(&table.key_schema, row);
+                let keys = keys.map_err(|cause| Fault::within(error::corrupt(cause)))?;
+                schema::item_key(&table.key_schema, &keys).map_err(|cause| Fault::key(cause, true))?
+            }
             Deed::Update(key, _) | Deed::Delete(key) | Deed::Check(key) => {
                 schema::key_of(&table.key_schema, key).map_err(|cause| Fault::key(cause, false))?
             }
@@ -145,9 +148,9 @@ impl Request {
     fn action(self, place: &Place) -> TransactAction {
         let (table, key) = (&*place.table, &place.key);
         match (self.deed, self.condition) {
-            (Deed::Put(item), condition) => {
-                let key_item = schema::keys_of(&table.key_schema, &item);
-                TransactAction::write(table, key, key_item, Action::Put(item), condition)
+            // A put needs no key attributes: they are in its item.
+            (Deed::Put(row), condition) => {
+                TransactAction::write(table, key, Item::default(), Action::Put(row), condition)
             }
             (Deed::Update(key_item, update), condition) => {
                 TransactAction::write(table, key, key_item, Action::Update(Some(update)), condition)
@@ -194,9 +197,9 @@ fn refused(refusals: Vec<Option<Refusal>>, show_old: &[bool]) -> Error {
         };
         let hoisted = refusal.refuses_request();
         let item = match &refusal {
-            Refusal::ConditionFailed { old: Some(row) } if *show_old => match row.item() {
-                Ok(item) => Some(attributes(item)),
-                Err(cause) => return error::corrupt(cause),
+            Refusal::ConditionFailed { old: Some(row) } if *show_old => match shown(row, None) {
+                Ok(item) => Some(item),
+                Err(corrupt) => return corrupt,
             },
             _ => None,
         };

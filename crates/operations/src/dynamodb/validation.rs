@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use headwater_api::dynamodb::{ReturnValue, Select};
-use headwater_api::{AttributeValue, Error};
+use headwater_api::{AttributeValue, Error, NewItem};
 use headwater_expression::{Condition, Kind, Projection, Substitutions};
+use headwater_table::Row;
 use headwater_types::Item;
 
 use super::error;
@@ -69,6 +70,13 @@ impl Parameters<'_> {
 /// Errors: ValidationException of the first value that is none.
 pub(crate) fn item(attributes: Attributes) -> Result<Item, Error> {
     attributes.into_iter().map(|(name, value)| Ok((name, value.check()?))).collect()
+}
+
+/// The item of a put, if its values are all good.
+///
+/// Errors: ValidationException of the first value that is none.
+pub(crate) fn new_row(item: &NewItem) -> Result<Row, Error> {
+    item.sized_bytes().map(|bytes| Row::from_stored(bytes.clone()))
 }
 
 /// An item whose values are all good, copied: the request itself is needed once more.

@@ -2,7 +2,7 @@
 
 use headwater_api::dynamodb_streams as api;
 use headwater_api::dynamodb_streams::access;
-use headwater_api::{Call, Error, Instant};
+use headwater_api::{AnswerItem, Call, Error, Instant};
 use headwater_catalog::StreamDefinition;
 use headwater_log::{IteratorError, LogRecord, PageLimit, ReadFrom, ShardIterator};
 use headwater_table::EventName;
@@ -12,7 +12,6 @@ use headwater_types::{ShardUid, StreamUid};
 
 use super::{describe, error, validation};
 use crate::dynamodb::error::{corrupt, refused};
-use crate::dynamodb::item::attributes;
 use crate::dynamodb::name;
 use crate::service::Operations;
 
@@ -102,9 +101,9 @@ pub(crate) fn record(stream: &StreamDefinition, change: ChangeRecord) -> api::Re
         aws_region: Some(stream.scope.region.to_string()),
         dynamodb: Some(api::StreamRecord {
             approximate_creation_date_time: Some(Instant(change.created_seconds * 1_000)),
-            keys: Some(attributes(change.keys)),
-            new_image: change.new_image.map(attributes),
-            old_image: change.old_image.map(attributes),
+            keys: Some(change.keys.into()),
+            new_image: change.new_image.map(AnswerItem::from),
+            old_image: change.old_image.map(AnswerItem::from),
             sequence_number: Some(change.sequence_number),
             size_bytes: i64::try_from(change.size_bytes).ok(),
             stream_view_type: Some(describe::view(change.view)),

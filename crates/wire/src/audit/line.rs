@@ -146,13 +146,27 @@ fn text(out: &mut Vec<u8>, value: &str) {
         end -= 1;
     }
     out.push(b'"');
-    for &byte in value.as_bytes().iter().take(end) {
-        match byte {
-            b'"' | b'\\' => out.extend([b'\\', byte]),
-            b'\n' => out.extend(b"\\n"),
-            0..0x20 | 0x7f => write(out, format_args!("\\u{byte:04x}")),
-            _ => out.push(byte),
+    // Whole runs are copied: most texts need no escape at all.
+    for run in value.as_bytes().get(..end).unwrap_or_default().split_inclusive(is_escaped) {
+        match run.split_last() {
+            Some((byte, plain)) if is_escaped(byte) => {
+                out.extend_from_slice(plain);
+                escape(out, *byte);
+            }
+            Some(_) | None => out.extend_from_slice(run),
         }
     }
     out.push(b'"');
+}
+
+fn is_escaped(byte: &u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..0x20 | 0x7f)
+}
+
+fn escape(out: &mut Vec<u8>, byte: u8) {
+    match byte {
+        b'"' | b'\\' => out.extend([b'\\', byte]),
+        b'\n' => out.extend(b"\\n"),
+        _ => write(out, format_args!("\\u{byte:04x}")),
+    }
 }

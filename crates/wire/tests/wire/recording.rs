@@ -8,8 +8,8 @@ use headwater_api::dynamodb::{self, DynamoDb, errors};
 use headwater_api::dynamodb_streams::{self, DynamoDbStreams};
 use headwater_api::firehose::Firehose;
 use headwater_api::kinesis::{self, Kinesis};
-use headwater_api::{Answer, AttributeValue, Call, Error, Frame, Instant, Pushed};
-use headwater_types::AttributeValue as Value;
+use headwater_api::{Answer, AnswerItem, AttributeValue, Call, Error, Frame, Instant, NewItem, Pushed};
+use headwater_types::{AttributeValue as Value, Item, stored};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
@@ -58,20 +58,34 @@ impl Recording {
     }
 }
 
+/// Values of an item that came.
+fn values(item: &NewItem) -> Result<BTreeMap<String, AttributeValue>, Error> {
+    let stored = item.sized_bytes()?.get(stored::SIZE_BYTES..).unwrap_or_default();
+    let item = stored::decode(stored).map_err(|_| Error::internal("it was encoded from the request"))?;
+    Ok(item.0.into_iter().map(|(name, value)| (name, value.into())).collect())
+}
+
+/// An item that came, for an answer.
+fn answered(item: BTreeMap<String, AttributeValue>) -> Result<AnswerItem, Error> {
+    let attributes = item.into_iter().map(|(name, value)| Ok((name, value.check()?)));
+    attributes.collect::<Result<Item, Error>>().map(AnswerItem::from)
+}
+
 impl DynamoDb for Recording {
     fn put_item<'a>(&'a self, call: &'a Call, input: dynamodb::PutItemInput) -> Answer<'a, dynamodb::PutItemOutput> {
         Box::pin(async move {
             if input.table_name != "unauthorized" {
                 call.authorize(&dynamodb::access::put_item(call, &input))?;
             }
-            self.record(call, input.item.clone());
+            let item = values(&input.item)?;
+            self.record(call, item.clone());
             match input.table_name.as_str() {
                 "panics" => panic!("planted"),
                 "fails" => return Err(Error::internal("the disk is gone")),
                 "missing" => return Err(errors::resource_not_found("Requested resource not found")),
                 "condition" => {
                     return Err(errors::conditional_check_failed("The conditional request failed")
-                        .with_member("Item", input.item));
+                        .with_member("Item", answered(item)?));
                 }
                 "slow" => {
                     self.begun.add_permits(1);
@@ -79,7 +93,7 @@ impl DynamoDb for Recording {
                 }
                 _ => {}
             }
-            Ok(dynamodb::PutItemOutput { attributes: Some(input.item), ..Default::default() })
+            Ok(dynamodb::PutItemOutput { attributes: Some(answered(item)?), ..Default::default() })
         })
     }
 
@@ -91,8 +105,9 @@ impl DynamoDb for Recording {
                 Some(Ok(Value::N(number))) => number.to_string().parse().unwrap_or(0),
                 _ => 0,
             };
-            let text = AttributeValue::from(Value::S("abcdefgh".chars().cycle().take(size).collect::<String>()));
-            Ok(dynamodb::GetItemOutput { item: Some(BTreeMap::from([("t".to_owned(), text)])), ..Default::default() })
+            let text = Value::S("abcdefgh".chars().cycle().take(size).collect::<String>());
+            let item: Item = [("t".to_owned(), text)].into_iter().collect();
+            Ok(dynamodb::GetItemOutput { item: Some(item.into()), ..Default::default() })
         })
     }
 

@@ -392,7 +392,7 @@ impl Input for BatchGetItemInput {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BatchGetItemOutput {
-    pub responses: Option<BTreeMap<String, Vec<BTreeMap<String, crate::AttributeValue>>>>,
+    pub responses: Option<BTreeMap<String, Vec<crate::AnswerItem>>>,
     pub unprocessed_keys: Option<BTreeMap<String, KeysAndAttributes>>,
     pub consumed_capacity: Option<Vec<ConsumedCapacity>>,
 }
@@ -414,7 +414,7 @@ impl Encode for BatchGetItemOutput {
 pub struct BatchStatementError {
     pub code: Option<BatchStatementErrorCodeEnum>,
     pub message: Option<String>,
-    pub item: Option<BTreeMap<String, crate::AttributeValue>>,
+    pub item: Option<crate::AnswerItem>,
 }
 
 impl Encode for BatchStatementError {
@@ -463,7 +463,7 @@ impl Decode for BatchStatementRequest {
 pub struct BatchStatementResponse {
     pub error: Option<BatchStatementError>,
     pub table_name: Option<String>,
-    pub item: Option<BTreeMap<String, crate::AttributeValue>>,
+    pub item: Option<crate::AnswerItem>,
 }
 
 impl Encode for BatchStatementResponse {
@@ -542,7 +542,7 @@ impl Encode for BillingModeSummary {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CancellationReason {
-    pub item: Option<BTreeMap<String, crate::AttributeValue>>,
+    pub item: Option<crate::AnswerItem>,
     pub code: Option<String>,
     pub message: Option<String>,
 }
@@ -1068,7 +1068,7 @@ impl Input for DeleteItemInput {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteItemOutput {
-    pub attributes: Option<BTreeMap<String, crate::AttributeValue>>,
+    pub attributes: Option<crate::AnswerItem>,
     pub consumed_capacity: Option<ConsumedCapacity>,
     pub item_collection_metrics: Option<ItemCollectionMetrics>,
 }
@@ -1656,7 +1656,7 @@ impl Input for ExecuteStatementInput {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ExecuteStatementOutput {
-    pub items: Option<Vec<BTreeMap<String, crate::AttributeValue>>>,
+    pub items: Option<Vec<crate::AnswerItem>>,
     pub next_token: Option<String>,
     pub consumed_capacity: Option<ConsumedCapacity>,
     pub last_evaluated_key: Option<BTreeMap<String, crate::AttributeValue>>,
@@ -1951,7 +1951,7 @@ impl Input for GetItemInput {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GetItemOutput {
-    pub item: Option<BTreeMap<String, crate::AttributeValue>>,
+    pub item: Option<crate::AnswerItem>,
     pub consumed_capacity: Option<ConsumedCapacity>,
 }
 
@@ -2460,7 +2460,7 @@ impl Encode for ItemCollectionMetrics {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ItemResponse {
-    pub item: Option<BTreeMap<String, crate::AttributeValue>>,
+    pub item: Option<crate::AnswerItem>,
 }
 
 impl Encode for ItemResponse {
@@ -3122,9 +3122,9 @@ impl Encode for ProvisionedThroughputOverride {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Put {
-    pub item: BTreeMap<String, crate::AttributeValue>,
+    pub item: crate::NewItem,
     pub table_name: String,
     pub condition_expression: Option<String>,
     pub expression_attribute_names: Option<BTreeMap<String, String>>,
@@ -3146,11 +3146,11 @@ impl Decode for Put {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PutItemInput {
     pub return_consumed_capacity: Option<ReturnConsumedCapacity>,
     pub table_name: String,
-    pub item: BTreeMap<String, crate::AttributeValue>,
+    pub item: crate::NewItem,
     pub conditional_operator: Option<ConditionalOperator>,
     pub expected: Option<BTreeMap<String, ExpectedAttributeValue>>,
     pub return_values: Option<ReturnValue>,
@@ -3187,7 +3187,7 @@ impl Input for PutItemInput {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PutItemOutput {
-    pub attributes: Option<BTreeMap<String, crate::AttributeValue>>,
+    pub attributes: Option<crate::AnswerItem>,
     pub consumed_capacity: Option<ConsumedCapacity>,
     pub item_collection_metrics: Option<ItemCollectionMetrics>,
 }
@@ -3205,9 +3205,9 @@ impl Encode for PutItemOutput {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PutRequest {
-    pub item: BTreeMap<String, crate::AttributeValue>,
+    pub item: crate::NewItem,
 }
 
 impl Decode for PutRequest {
@@ -3312,7 +3312,7 @@ impl Input for QueryInput {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueryOutput {
-    pub items: Option<Vec<BTreeMap<String, crate::AttributeValue>>>,
+    pub items: Option<Vec<crate::AnswerItem>>,
     pub count: Option<i32>,
     pub scanned_count: Option<i32>,
     pub last_evaluated_key: Option<BTreeMap<String, crate::AttributeValue>>,
@@ -3978,7 +3978,7 @@ impl Input for ScanInput {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ScanOutput {
-    pub items: Option<Vec<BTreeMap<String, crate::AttributeValue>>>,
+    pub items: Option<Vec<crate::AnswerItem>>,
     pub count: Option<i32>,
     pub scanned_count: Option<i32>,
     pub last_evaluated_key: Option<BTreeMap<String, crate::AttributeValue>>,
@@ -4733,7 +4733,7 @@ impl Input for UpdateItemInput {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpdateItemOutput {
-    pub attributes: Option<BTreeMap<String, crate::AttributeValue>>,
+    pub attributes: Option<crate::AnswerItem>,
     pub consumed_capacity: Option<ConsumedCapacity>,
     pub item_collection_metrics: Option<ItemCollectionMetrics>,
 }

@@ -2,8 +2,6 @@
 
 //! Structures and enums.
 
-use std::collections::BTreeMap;
-
 use crate::decode::{Decode, Input, Members};
 use crate::document::Document;
 use crate::encode::{Encode, Encoder, structure};
@@ -334,9 +332,9 @@ impl Encode for StreamDescription {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamRecord {
     pub approximate_creation_date_time: Option<Instant>,
-    pub keys: Option<BTreeMap<String, crate::AttributeValue>>,
-    pub new_image: Option<BTreeMap<String, crate::AttributeValue>>,
-    pub old_image: Option<BTreeMap<String, crate::AttributeValue>>,
+    pub keys: Option<crate::AnswerItem>,
+    pub new_image: Option<crate::AnswerItem>,
+    pub old_image: Option<crate::AnswerItem>,
     pub sequence_number: Option<String>,
     pub size_bytes: Option<i64>,
     pub stream_view_type: Option<StreamViewType>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use headwater_api::dynamodb as api;
 use headwater_api::dynamodb::access;
-use headwater_api::{Call, Error};
+use headwater_api::{AnswerItem, Call, Error};
 use headwater_catalog::TableDefinition;
 use headwater_expression::Projection;
 use headwater_table::{Row, capacity, schema, transact};
@@ -15,7 +15,7 @@ use headwater_types::limits::TRANSACTION_BYTES_MAX;
 
 use super::{Fault, distinct, sound};
 use crate::dynamodb::consumed::{Shown, Used};
-use crate::dynamodb::item::{attributes, lookup, projected_keys};
+use crate::dynamodb::item::{lookup, projected_keys, shown};
 use crate::dynamodb::validation::{self, Parameters};
 use crate::dynamodb::{error, name};
 use crate::service::Operations;
@@ -55,13 +55,8 @@ pub(crate) async fn get(
     }
     let mut responses = Vec::with_capacity(rows.len());
     for (request, row) in requests.iter().zip(rows) {
-        let item = row.map(|row| row.item()).transpose().map_err(error::corrupt)?;
-        // An item of which nothing is asked for is left out, other than GetItem does.
-        let item = item.and_then(|item| match &request.projection {
-            Some(projection) => Some(projection.apply(&item)).filter(|shown| !shown.0.is_empty()),
-            None => Some(item),
-        });
-        responses.push(api::ItemResponse { item: item.map(attributes) });
+        let item = row.map(|row| response(&row, request.projection.as_ref())).transpose()?.flatten();
+        responses.push(api::ItemResponse { item });
     }
     let mut used: BTreeMap<&str, Used> = BTreeMap::new();
     for (request, size) in requests.iter().zip(sizes) {
@@ -74,6 +69,13 @@ pub(crate) async fn get(
         consumed_capacity: (!consumed.is_empty()).then_some(consumed),
         responses: Some(responses),
     })
+}
+
+/// What is shown of an item. One of which nothing is asked for is left out, other than GetItem does.
+fn response(row: &Row, projection: Option<&Projection>) -> Result<Option<AnswerItem>, Error> {
+    let Some(projection) = projection else { return shown(row, None).map(Some) };
+    let part = projection.apply(&row.item().map_err(error::corrupt)?);
+    Ok((!part.0.is_empty()).then(|| part.into()))
 }
 
 impl Request {

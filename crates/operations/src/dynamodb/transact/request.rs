@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use headwater_api::dynamodb as api;
 use headwater_api::dynamodb::ReturnValuesOnConditionCheckFailure;
-use headwater_api::{Call, Error};
+use headwater_api::{Call, Error, NewItem};
 use headwater_expression::{Condition, Kind, Update};
+use headwater_table::Row;
 use headwater_types::{Item, stored};
 
 use crate::dynamodb::item::fits;
@@ -14,7 +15,7 @@ use crate::dynamodb::{error, name};
 
 /// What an action does.
 pub(super) enum Deed {
-    Put(Item),
+    Put(Row),
     Update(Item, Update),
     Delete(Item),
     Check(Item),
@@ -40,13 +41,19 @@ pub(super) struct Request {
 struct Members<'a> {
     kind: u8,
     table: &'a str,
-    /// The item or the key.
-    item: &'a Attributes,
+    item: Given<'a>,
     update: Option<&'a str>,
     condition: Option<&'a str>,
     names: &'a Option<BTreeMap<String, String>>,
     values: &'a Option<Attributes>,
     on_failure: Option<ReturnValuesOnConditionCheckFailure>,
+}
+
+/// What an action names: the item of a put, or a key.
+#[derive(Clone, Copy)]
+enum Given<'a> {
+    Item(&'a NewItem),
+    Key(&'a Attributes),
 }
 
 /// Refuses names that cannot be a table's, before anything else is looked at.
@@ -78,27 +85,39 @@ impl Request {
             values: members.values.is_some(),
         }
         .check()?;
-        if members.kind == PUT && members.item.contains_key("") {
-            // Source: observed on the service by dynamodb-conformance (deepRequests).
-            return Err(Error::validation("Empty attribute name"));
-        }
         // Expressions come before a key, not before an item.
-        let put = (members.kind == PUT).then(|| validation::item_ref(members.item)).transpose()?;
-        put.as_ref().map(fits).transpose()?;
+        let put = match members.item {
+            // Source: observed on the service by dynamodb-conformance (deepRequests).
+            Given::Item(item) if item.has_empty_name() => return Err(Error::validation("Empty attribute name")),
+            Given::Item(item) => {
+                let row = validation::new_row(item)?;
+                fits(item, &row)?;
+                Some(row)
+            }
+            Given::Key(_) => None,
+        };
         let mut substitutions = validation::substitutions(members.names.clone(), members.values.clone())?;
         let update = members.update.map(|text| Update::parse(text, &mut substitutions));
         let update = update.transpose().map_err(error::expression)?;
         let condition = validation::condition(Kind::Condition, members.condition, &mut substitutions)?;
         substitutions.unused().map_err(error::expression)?;
-        let given = put.map_or_else(|| validation::item_ref(members.item), Ok)?;
+        let key = match members.item {
+            Given::Item(_) => Item::default(),
+            Given::Key(key) => validation::item_ref(key)?,
+        };
         let values = members.values.as_ref().map(validation::item_ref).transpose()?;
-        let bytes = given.size_bytes() + values.as_ref().map_or(0, Item::size_bytes);
-        let said = members.said(&table, &given, values.as_ref());
-        let deed = match (members.kind, update) {
-            (PUT, _) => Deed::Put(given),
-            (_, Some(update)) => Deed::Update(given, update),
-            (DELETE, None) => Deed::Delete(given),
-            (_, None) => Deed::Check(given),
+        let named_bytes = put.as_ref().map_or_else(|| key.size_bytes(), Row::size_bytes);
+        let bytes = named_bytes + values.as_ref().map_or(0, Item::size_bytes);
+        let named = match &put {
+            Some(row) => row.item_bytes().map_err(error::corrupt)?,
+            None => encoded(&key).into(),
+        };
+        let said = members.said(&table, &named, values.as_ref());
+        let deed = match (put, members.kind, update) {
+            (Some(row), _, _) => Deed::Put(row),
+            (None, _, Some(update)) => Deed::Update(key, update),
+            (None, DELETE, None) => Deed::Delete(key),
+            (None, _, None) => Deed::Check(key),
         };
         let show_old = members.shows_old();
         Ok(Self { given: members.table.to_owned(), table, deed, condition, show_old, bytes, said })
@@ -116,7 +135,7 @@ impl<'a> Members<'a> {
             api::TransactWriteItem { put: Some(put), update: None, delete: None, condition_check: None } => Ok(Self {
                 kind: PUT,
                 table: &put.table_name,
-                item: &put.item,
+                item: Given::Item(&put.item),
                 update: None,
                 condition: put.condition_expression.as_deref(),
                 names: &put.expression_attribute_names,
@@ -127,7 +146,7 @@ impl<'a> Members<'a> {
                 Ok(Self {
                     kind: UPDATE,
                     table: &update.table_name,
-                    item: &update.key,
+                    item: Given::Key(&update.key),
                     update: Some(&update.update_expression),
                     condition: update.condition_expression.as_deref(),
                     names: &update.expression_attribute_names,
@@ -139,7 +158,7 @@ impl<'a> Members<'a> {
                 Ok(Self {
                     kind: DELETE,
                     table: &delete.table_name,
-                    item: &delete.key,
+                    item: Given::Key(&delete.key),
                     update: None,
                     condition: delete.condition_expression.as_deref(),
                     names: &delete.expression_attribute_names,
@@ -151,7 +170,7 @@ impl<'a> Members<'a> {
                 Ok(Self {
                     kind: CHECK,
                     table: &check.table_name,
-                    item: &check.key,
+                    item: Given::Key(&check.key),
                     update: None,
                     condition: Some(&check.condition_expression),
                     names: &check.expression_attribute_names,
@@ -173,19 +192,14 @@ impl<'a> Members<'a> {
     }
 
     /// All that an action says, whatever the order and spelling of its JSON.
-    fn said(&self, table: &str, item: &Item, values: Option<&Item>) -> Vec<u8> {
+    fn said(&self, table: &str, named: &[u8], values: Option<&Item>) -> Vec<u8> {
         let mut said = vec![self.kind, u8::from(self.shows_old())];
         let mut part = |bytes: Option<&[u8]>| {
             said.extend(bytes.map_or(u64::MAX, |bytes| bytes.len() as u64).to_be_bytes());
             said.extend(bytes.unwrap_or_default());
         };
-        let encoded = |item: &Item| {
-            let mut bytes = Vec::new();
-            stored::encode(item, &mut bytes);
-            bytes
-        };
         part(Some(table.as_bytes()));
-        part(Some(&encoded(item)));
+        part(Some(named));
         part(values.map(encoded).as_deref());
         part(self.update.map(str::as_bytes));
         part(self.condition.map(str::as_bytes));
@@ -195,4 +209,10 @@ impl<'a> Members<'a> {
         }
         said
     }
+}
+
+fn encoded(item: &Item) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stored::encode(item, &mut bytes);
+    bytes
 }
