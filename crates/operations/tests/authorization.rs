@@ -160,7 +160,7 @@ fn a_transaction_asks_for_the_actions_of_its_items() {
                 })
                 .collect();
             let mut found: Vec<(&str, String)> =
-                asked.iter().map(|access| (access.action.as_str(), access.resource_arn.clone())).collect();
+                asked.iter().map(|access| (access.action, access.resource_arn.clone())).collect();
             expected.sort();
             found.sort();
             assert_eq!(found, expected, "{operation}");
