@@ -53,9 +53,9 @@ impl Encode for AnswerItem {
 /// Writes a stored item's attributes as a map. Errors: Corrupt, in the middle of it.
 pub(crate) fn encode_attributes(item: StoredItem<'_>, e: &mut dyn Encoder) -> Result<(), Corrupt> {
     e.begin_map();
-    for attribute in item.attributes() {
+    for attribute in item.raw_attributes() {
         let (name, value) = attribute?;
-        e.key(name);
+        e.stored_key(name);
         encode_stored(value, e)?;
     }
     e.end_map();
@@ -65,6 +65,12 @@ pub(crate) fn encode_attributes(item: StoredItem<'_>, e: &mut dyn Encoder) -> Re
 /// The same as [`encode_value`] from the stored form.
 fn encode_stored(value: StoredValue<'_>, e: &mut dyn Encoder) -> Result<(), Corrupt> {
     e.begin_structure();
+    if let Some(text) = value.raw_text() {
+        e.field("S");
+        e.stored_text(text);
+        e.end_structure();
+        return Ok(());
+    }
     match value.view()? {
         View::S(text) => {
             e.field("S");

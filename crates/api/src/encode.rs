@@ -26,6 +26,20 @@ pub trait Encoder {
     fn end_map(&mut self);
     /// Text.
     fn text(&mut self, value: &str);
+    /// Text as it is stored, not proved to be UTF-8 yet.
+    fn stored_text(&mut self, value: &[u8]) {
+        match std::str::from_utf8(value) {
+            Ok(text) => self.text(text),
+            Err(_) => self.corrupt(),
+        }
+    }
+    /// Names the next value inside a map by such a text.
+    fn stored_key(&mut self, key: &[u8]) {
+        match std::str::from_utf8(key) {
+            Ok(key) => self.key(key),
+            Err(_) => self.corrupt(),
+        }
+    }
     /// Bytes.
     fn bytes(&mut self, value: &[u8]);
     /// A whole number.

@@ -69,13 +69,28 @@ impl Writer {
     fn escaped(&mut self, text: &str) {
         // Most texts have nothing to escape, which a look at all bytes at once tells fastest.
         if !text.bytes().fold(false, |found, byte| found | (byte < 0x20) | (byte == b'"') | (byte == b'\\')) {
-            self.out.reserve(text.len() + 2);
-            self.out.push(b'"');
-            self.out.extend_from_slice(text.as_bytes());
-            self.out.push(b'"');
-            return;
+            return self.quoted(text.as_bytes());
         }
         serde_json::to_writer(&mut self.out, text).expect("writing text to memory does not fail");
+    }
+
+    /// Most stored texts are of ASCII without anything to escape: one look proves both.
+    fn stored(&mut self, text: &[u8]) {
+        let is_plain = |byte: &u8| (0x20..0x80).contains(byte) & (*byte != b'"') & (*byte != b'\\');
+        if text.iter().fold(true, |plain, byte| plain & is_plain(byte)) {
+            return self.quoted(text);
+        }
+        match std::str::from_utf8(text) {
+            Ok(text) => self.escaped(text),
+            Err(_) => self.corrupt(),
+        }
+    }
+
+    fn quoted(&mut self, text: &[u8]) {
+        self.out.reserve(text.len() + 2);
+        self.out.push(b'"');
+        self.out.extend_from_slice(text);
+        self.out.push(b'"');
     }
 
     fn formatted(&mut self, value: std::fmt::Arguments<'_>) {
@@ -124,6 +139,18 @@ impl Encoder for Writer {
     fn text(&mut self, value: &str) {
         self.separate();
         self.escaped(value);
+    }
+
+    fn stored_text(&mut self, value: &[u8]) {
+        self.separate();
+        self.stored(value);
+    }
+
+    fn stored_key(&mut self, key: &[u8]) {
+        self.separate();
+        self.stored(key);
+        self.out.push(b':');
+        self.follows = false;
     }
 
     fn bytes(&mut self, value: &[u8]) {

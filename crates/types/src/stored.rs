@@ -217,7 +217,22 @@ impl<'a> StoredItem<'a> {
         Ok(None)
     }
 
-    /// All attributes, by name.
+    /// All attributes, by name; their names as they lie there, not proved to be UTF-8.
+    pub fn raw_attributes(&self) -> impl Iterator<Item = Result<(&'a [u8], StoredValue<'a>), Corrupt>> + use<'a> {
+        let mut rest = Attributes(self.0);
+        std::iter::from_fn(move || {
+            if rest.0.is_empty() {
+                return None;
+            }
+            let taken = rest.take_bytes();
+            if taken.is_err() {
+                rest.0 = &[];
+            }
+            Some(taken)
+        })
+    }
+
+    /// The same with names that are text.
     pub fn attributes(&self) -> impl Iterator<Item = Result<(&'a str, StoredValue<'a>), Corrupt>> + use<'a> {
         Attributes(self.0)
     }
@@ -247,6 +262,11 @@ impl<'a> StoredValue<'a> {
                 AttributeValue::M(attributes.collect::<Result<_, _>>()?)
             }
         })
+    }
+
+    /// A string's bytes as they lie there, not proved to be UTF-8; none of any other value.
+    pub fn raw_text(&self) -> Option<&'a [u8]> {
+        self.0.split_first().filter(|(kind, _)| **kind == tag::S).map(|(_, text)| text)
     }
 
     /// The value as it lies there, without a copy; what is nested is looked at by whoever goes on into it.

@@ -55,6 +55,14 @@ pub(crate) fn read<'a>(headers: &'a HeaderMap, query: &str) -> Result<Claim<'a>,
     }
 }
 
+/// What stands before and behind the first such byte; all of it and nothing where there is none.
+fn cut(text: &str, at: u8) -> (&str, Option<&str>) {
+    match memchr::memchr(at, text.as_bytes()).and_then(|at| text.split_at_checked(at)) {
+        Some((before, behind)) => (before, behind.get(1..)),
+        None => (text, None),
+    }
+}
+
 fn from_header<'a>(header: &'a HeaderValue, headers: &'a HeaderMap) -> Result<Claim<'a>, Refusal> {
     let whole = header.to_str().unwrap_or_default().trim_ascii();
     if !whole.starts_with("AWS4-") {
@@ -62,8 +70,15 @@ fn from_header<'a>(header: &'a HeaderValue, headers: &'a HeaderMap) -> Result<Cl
     }
     let (algorithm, rest) = whole.split_once(char::is_whitespace).unwrap_or((whole, ""));
     let (mut credential, mut signed_headers, mut signature) = (None, None, None);
-    for part in rest.split(',').map(str::trim_ascii).filter(|part| !part.is_empty()) {
-        let Some((name, value)) = part.split_once('=') else {
+    let mut left = Some(rest);
+    while let Some(parts) = left {
+        let (part, behind) = cut(parts, b',');
+        left = behind;
+        let part = part.trim_ascii();
+        if part.is_empty() {
+            continue;
+        }
+        let (name, Some(value)) = cut(part, b'=') else {
             return Err(refuse(
                 Code::IncompleteSignature,
                 format!("'{part}' not a valid key=value pair (missing equal-sign) in Authorization header: '{whole}'."),
