@@ -7,7 +7,7 @@ use crate::check::Checked;
 use crate::cluster::Fared;
 use crate::history::Directed;
 use crate::plan::Mode;
-use crate::replication::history::{GIVEN_UP, WAITED};
+use crate::replication::history::{GIVEN_UP, UNSEEN, WAITED};
 use crate::run::Outcome;
 use crate::structures::Compared;
 
@@ -122,7 +122,7 @@ impl Total {
         figures.extend(self.checked.data.figures().into_iter().filter(|(name, _)| !trimmed(name)));
         let may_be_zero = |name: &str| {
             // Where what is shown is not durable yet, looks do not compare positions.
-            name == GIVEN_UP || self.mode == Mode::Relaxed && name == WAITED
+            [GIVEN_UP, UNSEEN].contains(&name) || self.mode == Mode::Relaxed && name == WAITED
         };
         figures.extend(self.checked.replicated.figures().into_iter().filter(|(name, _)| !may_be_zero(name)));
         if self.mode != Mode::Relaxed {
@@ -160,6 +160,9 @@ pub fn violations(outcome: &Outcome) -> String {
             text.push_str(&history.excerpt(key, LINES_MAX));
             shown.push(key);
         }
+    }
+    for sending in &history.replication.sendings {
+        let _ = writeln!(text, "replication {sending}");
     }
     let _ = writeln!(text, "requests: {:?}", history.requests);
     let _ = writeln!(text, "again: headwater-sim --mode {} --start {seed} --seeds 1", mode.name());

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::check::VALID;
 use super::history::Sending;
+use super::keeper::SYNCED;
 use crate::client::Sim;
 use crate::data_streams::admin::Admin;
 use crate::data_streams::ask::{NOT_FOUND, arn, may_pass};
@@ -114,6 +115,10 @@ impl Destinations {
         if let Some(precision) = &precision {
             let member = json!({"ApproximateCreationDateTimePrecision": precision});
             body["EnableKinesisStreamingConfiguration"] = member;
+        }
+        if self.sim.history.lock().relaxed {
+            // What was sent before is shown once it is synced: else it would be taken for what comes now.
+            self.sim.cluster.control().sleep(SYNCED).await;
         }
         let server = self.sim.some_server().await;
         let asked = self.sim.tick();

@@ -35,10 +35,13 @@ pub fn all(history: &History, found: &mut Vec<Violation>) -> Counts {
     let mut authors = BTreeSet::new();
     for sending in &seen.sendings {
         counts.given_up += u64::from(sending.lost);
-        // A seam at which nobody could look leaves a hole that is none.
-        if sending.unseen || sending.broken {
+        // What came to nothing; and a seam at which nobody could look leaves a hole that is none.
+        let is_nothing = sending.incarnation.is_none() && sending.records.is_empty();
+        counts.unseen += u64::from(sending.unseen);
+        if is_nothing || sending.unseen || sending.broken {
             continue;
         }
+        counts.judged += 1;
         precisions(sending, found);
         match sending.table.as_str() {
             table if ledger::TABLES.contains(&table) => {
@@ -55,14 +58,10 @@ pub fn all(history: &History, found: &mut Vec<Violation>) -> Counts {
     counts
 }
 
-fn name(sending: &Sending) -> String {
-    format!("{} to {} ({:?}), asked for at {}", sending.table, sending.stream, sending.incarnation, sending.asked)
-}
-
 fn precisions(sending: &Sending, found: &mut Vec<Violation>) {
     let other = sending.records.iter().find(|placed| !sending.precisions.contains(&placed.replica.precision));
     if let Some(placed) = other {
-        let text = format!("{}: {:?} were asked for: {placed:?}", name(sending), sending.precisions);
+        let text = format!("{}: {:?} were asked for: {placed:?}", sending, sending.precisions);
         found.push(Violation::new(UNASKED, text));
     }
 }
@@ -97,7 +96,7 @@ fn of_clients(history: &History, sending: &Sending, authors: &mut BTreeSet<u64>,
         lost: false,
     };
     let stream = StreamRead {
-        arn: name(sending),
+        arn: sending.to_string(),
         table: sending.table.clone(),
         view: "NEW_AND_OLD_IMAGES".to_owned(),
         enabled: sending.is_on,
@@ -130,7 +129,7 @@ fn of_ledger(history: &History, sending: &Sending, found: &mut Vec<Violation>) {
     let last = history.ledger.last.iter().filter(|((table, _), _)| *table == sending.table);
     let last: BTreeMap<String, Vec<u64>> = last.map(|((_, pk), list)| (pk.clone(), list.clone())).collect();
     if is_whole(history, sending) && lists != last {
-        found.push(Violation::new(SAME, format!("{}: {lists:?} for {last:?}", name(sending))));
+        found.push(Violation::new(SAME, format!("{}: {lists:?} for {last:?}", sending)));
     }
 }
 
@@ -147,7 +146,7 @@ fn of_expiry(history: &History, sending: &Sending, found: &mut Vec<Violation>) {
     }
     for pk in told.keys().chain(history.told.keys()).collect::<BTreeSet<_>>() {
         if told.get(pk) != history.told.get(pk) {
-            let text = format!("{}: {pk}: {:?} for {:?}", name(sending), told.get(pk), history.told.get(pk));
+            let text = format!("{}: {pk}: {:?} for {:?}", sending, told.get(pk), history.told.get(pk));
             found.push(Violation::new(SAME, text));
         }
     }

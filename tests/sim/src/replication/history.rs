@@ -1,6 +1,7 @@
 //! What was seen of replications.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use headwater_types::{SequenceNumber, ShardUid, StreamUid, TableId};
 use serde_json::Value;
@@ -76,6 +77,15 @@ pub struct Sending {
     pub broken: bool,
 }
 
+impl fmt::Display for Sending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { table, stream, incarnation, asked, known, off, is_on, is_over, lost, unseen, broken, .. } = self;
+        write!(f, "of {table} to {stream} ({incarnation:?}): asked for at {asked}, on from {known:?} to {off:?}, ")?;
+        write!(f, "{} changes, {} waiting; ", self.records.len(), self.waiting.len())?;
+        write!(f, "on: {is_on}, over: {is_over}, lost: {lost}, unseen: {unseen}, broken: {broken}")
+    }
+}
+
 /// Everything that was seen of replications in one run.
 #[derive(Default)]
 pub struct Seen {
@@ -96,6 +106,10 @@ pub struct Counts {
     pub disabled: u64,
     /// Precisions that were changed.
     pub updated: u64,
+    /// Times of destinations that were judged as a whole.
+    pub judged: u64,
+    /// Those that were not: a target went with records that nobody saw.
+    pub unseen: u64,
     /// Destinations that gave changes up, or may have when they went with their table.
     pub given_up: u64,
     /// Changes that targets were found to hold.
@@ -147,6 +161,8 @@ impl Counts {
             &mut self.enabled,
             &mut self.disabled,
             &mut self.updated,
+            &mut self.judged,
+            &mut self.unseen,
             &mut self.given_up,
             &mut self.replicated,
             &mut self.traced,
@@ -167,10 +183,12 @@ impl Counts {
 }
 
 /// The figures' names, in order.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 20] = [
     "destinations enabled",
     "disabled",
     "precisions changed",
+    "judged as a whole",
+    UNSEEN,
     GIVEN_UP,
     "changes replicated",
     "of clients",
@@ -188,7 +206,9 @@ const NAMES: [&str; 18] = [
     "changes read by a client",
 ];
 
-/// The one figure that may be zero: it takes 48 hours without a target, or a table that goes at the same time as its target.
+/// A figure that had better be zero: a target's log was trimmed before it was looked at once more.
+pub const UNSEEN: &str = "not judged";
+/// A figure that may be zero: it takes 48 hours without a target, or a table that goes at the same time as its target.
 pub const GIVEN_UP: &str = "given up";
 /// A figure of looks that judge: where what a node shows is durable.
 pub const WAITED: &str = "seen before they were sent";
