@@ -7,7 +7,7 @@ use crate::check::Checked;
 use crate::cluster::Fared;
 use crate::history::Directed;
 use crate::plan::Mode;
-use crate::replication::history::{GIVEN_UP, UNSEEN, WAITED};
+use crate::replication::history::{RARE, STRICT};
 use crate::run::Outcome;
 use crate::structures::Compared;
 
@@ -120,10 +120,7 @@ impl Total {
         ];
         let trimmed = |name: &str| self.mode == Mode::Relaxed && name == "records trimmed";
         figures.extend(self.checked.data.figures().into_iter().filter(|(name, _)| !trimmed(name)));
-        let may_be_zero = |name: &str| {
-            // Where what is shown is not durable yet, looks do not compare positions.
-            [GIVEN_UP, UNSEEN].contains(&name) || self.mode == Mode::Relaxed && name == WAITED
-        };
+        let may_be_zero = |name: &str| RARE.contains(&name) || self.mode == Mode::Relaxed && name == STRICT;
         figures.extend(self.checked.replicated.figures().into_iter().filter(|(name, _)| !may_be_zero(name)));
         if self.mode != Mode::Relaxed {
             figures.push(("trimmed records", self.checked.trimmed));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::history::{Counts, Placed, Sending};
 use crate::check::changes;
 use crate::check::timeline::Window;
-use crate::history::{History, ShardRead, StreamRead, TableChange, Violation};
+use crate::history::{History, ShardRead, StreamRead, TableChange, TableEvent, Violation};
 use crate::{expiry, ledger};
 
 /// At every durable moment.
@@ -42,6 +42,7 @@ pub fn all(history: &History, found: &mut Vec<Violation>) -> Counts {
             continue;
         }
         counts.judged += 1;
+        meanwhile(history, sending, &mut counts);
         precisions(sending, found);
         match sending.table.as_str() {
             table if ledger::TABLES.contains(&table) => {
@@ -56,6 +57,22 @@ pub fn all(history: &History, found: &mut Vec<Violation>) -> Counts {
         }
     }
     counts
+}
+
+/// Counts what happened to its table while it was on.
+fn meanwhile(history: &History, sending: &Sending, counts: &mut Counts) {
+    let (from, to) = (sending.known.unwrap_or(u64::MAX), sending.off.unwrap_or(u64::MAX));
+    let inside =
+        |event: &&TableEvent| event.done && event.table == sending.table && event.invoked > from && event.known < to;
+    let ended = history.tables.iter().filter(inside).find(|event| event.change == TableChange::Delete);
+    let to = ended.map_or(u64::MAX, |ended| ended.invoked);
+    counts.gone += u64::from(ended.is_some());
+    let switches = history
+        .tables
+        .iter()
+        .filter(inside)
+        .filter(|event| event.known < to && matches!(event.change, TableChange::Enable | TableChange::Disable));
+    counts.switched += switches.count() as u64;
 }
 
 fn precisions(sending: &Sending, found: &mut Vec<Violation>) {
@@ -158,7 +175,7 @@ mod tests {
 
     use super::super::history::Replica;
     use super::*;
-    use crate::history::{Change, ChangeKind, End, Event, Key, TableEvent};
+    use crate::history::{Change, ChangeKind, End, Event, Key};
     use crate::spec::{Action, Answer, Item, Operation};
 
     fn key() -> Key {

@@ -110,6 +110,10 @@ pub struct Counts {
     pub judged: u64,
     /// Those that were not: a target went with records that nobody saw.
     pub unseen: u64,
+    /// Times that the table's own stream was switched on or off under a destination.
+    pub switched: u64,
+    /// Tables that were deleted under a destination.
+    pub gone: u64,
     /// Destinations that gave changes up, or may have when they went with their table.
     pub given_up: u64,
     /// Changes that targets were found to hold.
@@ -163,6 +167,8 @@ impl Counts {
             &mut self.updated,
             &mut self.judged,
             &mut self.unseen,
+            &mut self.switched,
+            &mut self.gone,
             &mut self.given_up,
             &mut self.replicated,
             &mut self.traced,
@@ -183,18 +189,20 @@ impl Counts {
 }
 
 /// The figures' names, in order.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 22] = [
     "destinations enabled",
     "disabled",
     "precisions changed",
     "judged as a whole",
     UNSEEN,
+    "streams switched meanwhile",
+    GONE,
     GIVEN_UP,
     "changes replicated",
     "of clients",
     "of transactions",
     "of expired items",
-    WAITED,
+    STRICT,
     "targets made",
     "made again",
     "their shards split and merged",
@@ -206,9 +214,11 @@ const NAMES: [&str; 20] = [
     "changes read by a client",
 ];
 
-/// A figure that had better be zero: a target's log was trimmed before it was looked at once more.
-pub const UNSEEN: &str = "not judged";
-/// A figure that may be zero: it takes 48 hours without a target, or a table that goes at the same time as its target.
-pub const GIVEN_UP: &str = "given up";
-/// A figure of looks that judge: where what a node shows is durable.
-pub const WAITED: &str = "seen before they were sent";
+const UNSEEN: &str = "not judged";
+const GONE: &str = "tables deleted meanwhile";
+const GIVEN_UP: &str = "given up";
+/// Figures that may be zero: targets whose logs were trimmed before they were looked at once more; what takes a table that is
+/// deleted, and with it its target, or 48 hours without one.
+pub const RARE: [&str; 3] = [UNSEEN, GONE, GIVEN_UP];
+/// A figure of looks that compare positions, where what a node shows is durable.
+pub const STRICT: &str = "seen before they were sent";
