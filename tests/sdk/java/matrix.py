@@ -266,5 +266,5 @@ def test_flink(server, crew, mode):
         assert int(count) == len(of_window.split(","))
         values[key] += map(int, of_window.split(","))
     assert len(values) == 50 and all(sorted(of_key) == list(range(100)) for of_key in values.values())
-    assert len(windows()) > 100
+    assert len(windows()) >= 100  # the first ones were counted before the rest was put
     print(f"\nFlink 1.19.1, {mode}: {counted()} records of {len(values)} keys in {len(windows())} windows, {run.seconds()}")
