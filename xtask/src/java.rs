@@ -8,7 +8,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{process, python};
 
-const SOURCES: &str = "tests/sdk/java";
+/// The sources and tests, from the root.
+pub const SOURCES: &str = "tests/sdk/java";
 
 /// A class path of its own: the Maven module that names its jars, and the folders of `src` that are compiled on it.
 pub struct Module {

@@ -81,7 +81,8 @@ enum Command {
     },
     /// Runs the tests of the PostgreSQL engine on a real server, fetched from Maven Central.
     Postgres,
-    /// Runs the long proofs behind docs/proofs.md: all, or those named (sim, planted, kill, soak, power-loss, streams-conformance).
+    /// Runs the long proofs behind docs/proofs.md: all, or those named (sim, planted, kill, replication, soak,
+    /// power-loss, streams-conformance).
     Proofs {
         /// Which.
         names: Vec<String>,

@@ -5,13 +5,19 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{process, python, streams_conformance};
+use crate::{java, process, python, streams_conformance};
 
 /// Seeds of each of the four modes: ten thousand together.
 const SEEDS: &str = "2500";
 /// Kills of a real server.
 const KILLS: &str = "300";
-
+/// Changes of how many items, kills, and splits and merges of the target of a replication.
+const REPLICATION: [(&str, &str); 4] = [
+    ("HEADWATER_CHANGES", "200000"),
+    ("HEADWATER_ITEMS", "5000"),
+    ("HEADWATER_KILLS", "10"),
+    ("HEADWATER_RESHARDS", "100"),
+];
 /// How long the soak lasts.
 const SOAK_SECONDS: &str = "600";
 
@@ -85,13 +91,17 @@ fn kill(root: &Path) -> Result<()> {
     process::run(command.env("HEADWATER_KILLS", KILLS))
 }
 
+/// The same as `test_replication.py` does, longer, and with a worker of KCL among the readers.
 fn replication(root: &Path) -> Result<()> {
-    python::environment(root)?;
-    let server = binary(root, "headwater")?;
-    let mut command = python::command(root, &server, &["-m", "pytest", "-q", "test_replication.py", "-k", "arrives"])?;
-    let command =
-        command.env("HEADWATER_CHANGES", "200000").env("HEADWATER_ITEMS", "5000").env("HEADWATER_KILLS", "10");
-    process::run(command)
+    java::prepare(root)?;
+    let mut command = java::command(root, &binary(root, "headwater")?, &["replicated.py"])?;
+    for (what, count) in REPLICATION {
+        // Set by whoever wants a shorter one.
+        if std::env::var_os(what).is_none() {
+            command.env(what, count);
+        }
+    }
+    process::run(&mut command)
 }
 
 /// Ten minutes; the samples stay in the target folder.

@@ -45,7 +45,7 @@ impl Notify {
         self.count.store(shards.len(), Ordering::Release);
     }
 
-    /// Another node may have added to any shard.
+    /// Any shard may have something new.
     pub fn raise_all(&self) {
         if self.count.load(Ordering::Acquire) == 0 {
             return;

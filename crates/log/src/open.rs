@@ -108,9 +108,7 @@ impl Log {
         });
         let log = Arc::new(Self { shared, committer: Mutex::new(Some(ended)), committing });
         log.shared.finish().await?;
-        if log.shared.is_shared {
-            drop(log.shared.runtime.spawn(watch_others(Arc::downgrade(&log.shared))));
-        }
+        drop(log.shared.runtime.spawn(watch_log(Arc::downgrade(&log.shared))));
         if background {
             drop(log.shared.runtime.spawn(keep_retention(Arc::downgrade(&log.shared))));
             drop(log.shared.runtime.spawn(life::live(Arc::downgrade(&log.shared))));
@@ -337,10 +335,10 @@ async fn incarnation(cell: &dyn Cell, runtime: &Runtime) -> Result<Incarnation, 
     }
 }
 
-/// Wakes readers when another node has committed.
-async fn watch_others(shared: Weak<Shared>) {
-    let Some(mut published) = shared.upgrade().map(|shared| shared.cell.published()) else { return };
-    while published.changed().await.is_ok() {
+/// Wakes readers of what no outcome tells: another node's records, and those that were answered before they were synced.
+async fn watch_log(shared: Weak<Shared>) {
+    let Some(mut shown) = shared.upgrade().map(|shared| shared.cell.log_shown()) else { return };
+    while shown.changed().await.is_ok() {
         let Some(shared) = shared.upgrade() else { return };
         shared.notify.raise_all();
     }

@@ -163,7 +163,7 @@ impl Log {
         iterator::unseal(&shared.incarnation, token, shared.clock.store(), shared.views.iterators())
     }
 
-    /// A receiver that is marked changed when a shard has something new or is closed.
+    /// A receiver that is marked changed when readers can see something new of a shard, or it is closed.
     ///
     /// Order: subscribe, then read, then wait: what the read did not see wakes the wait.
     pub fn changed(&self, shard: ShardUid) -> watch::Receiver<u64> {

@@ -318,6 +318,10 @@ pub trait Cell: Send + Sync + 'static {
     /// Raised after every group is published, and on a cell of several nodes some time after another node's.
     fn published(&self) -> watch::Receiver<Position>;
 
+    /// Raised when readers of the log see more though no outcome of this node's says so: records that were acknowledged
+    /// before they were synced, and on a cell of several nodes another node's.
+    fn log_shown(&self) -> watch::Receiver<Position>;
+
     /// States what is no longer wanted of the log; space is given back when and as the engine can. Snapshots taken
     /// before may still see the records. Of a shard, nothing above its horizon ever goes, and what goes goes from the
     /// lowest number on: after a crash a horizon may be lower than stated here, but there is no gap.

@@ -59,6 +59,7 @@ struct Durable {
     runtime: Runtime,
     state: Mutex<State>,
     published: watch::Sender<Position>,
+    log_shown: watch::Sender<Position>,
     counts: Mutex<Counts>,
 }
 
@@ -71,6 +72,7 @@ impl Model {
             runtime,
             state: Mutex::new(State::default()),
             published: watch::Sender::new(Position::default()),
+            log_shown: watch::Sender::new(Position::default()),
             counts: Mutex::new(Counts::default()),
         }))
     }

@@ -82,14 +82,26 @@ class Unfit(AssertionError):
     """What a judged run breaks."""
 
 
-def read_events(path, worker):
-    """The events of one worker's file; a line that a killed worker left unfinished does not count."""
-    text = pathlib.Path(path).read_text() if pathlib.Path(path).exists() else ""
-    events = []
-    for line in text.split("\n")[:-1]:
+class EventFile:
+    """One worker's file, read on from where it was read to."""
+
+    def __init__(self, path, worker):
+        self.path, self.worker = pathlib.Path(path), worker
+        self.offset, self.events = 0, []
+
+    def read(self):
+        """All events so far; a line that a killed worker left unfinished does not count."""
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                file.seek(self.offset)
+                lines, newline, _ = file.read().rpartition(b"\n")
+            self.offset += len(lines) + len(newline)
+            self.events += [self.event(line) for line in lines.decode().split("\n") if newline]
+        return self.events
+
+    def event(self, line):
         at, kind, stint, stream, shard, *fields = line.split("\t")
-        events.append(Event(int(at), worker, stint, stream, shard, kind, fields))
-    return events
+        return Event(int(at), self.worker, stint, stream, shard, kind, fields)
 
 
 def judge(streams, events, trimmed=False):

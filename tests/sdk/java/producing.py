@@ -95,3 +95,18 @@ def truth(kinesis, name, producer=None):
         assert set(per_key) == set(producer.keys)
         assert all(sorted(values) == list(range(producer.rounds)) for values in per_key.values())
     return held
+
+
+def over_a_gap(before, after):
+    """What consumers may be given of a stream that was trimmed between two looks at it: each shard's records of both.
+
+    A shard that is gone is closed; it is the parent of those that came with no parent left.
+    """
+    gone = sorted(set(before) - set(after))
+    held = {}
+    for shard_id in [*before, *sorted(set(after) - set(before))]:
+        parts = [part[shard_id] for part in (before, after) if shard_id in part]
+        parents = parts[-1].parents or ([] if shard_id in before else gone)
+        records = [record for part in parts for record in part.records]
+        held[shard_id] = Shard(parents, records, closed=shard_id in gone or parts[-1].closed)
+    return held

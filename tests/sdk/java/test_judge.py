@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from judge import SHARD_END, Event, Shard, Unfit, judge, read_events
+from judge import SHARD_END, Event, EventFile, Shard, Unfit, judge
 
 
 def held():
@@ -207,6 +207,18 @@ def test_the_order_of_a_key_is_held_across_shards():
 def test_half_a_line_of_a_killed_worker_does_not_count(tmp_path):
     path = tmp_path / "one.events"
     path.write_text("1\tinit\t1\tstream\tparent\tTRIM_HORIZON\n2\trecord\t1\tstream\tparent\t10")
-    (event,) = read_events(path, "one")
-    assert (event.kind, event.fields) == ("init", ["TRIM_HORIZON"])
-    assert read_events(tmp_path / "none", "one") == []
+    file = EventFile(path, "one")
+    (event,) = file.read()
+    assert (event.kind, event.fields) == ("init", ["TRIM_HORIZON"]) and len(file.read()) == 1
+    assert EventFile(tmp_path / "none", "one").read() == []
+
+
+def test_a_file_is_read_on_where_it_grew(tmp_path):
+    path = tmp_path / "one.events"
+    text = "1\tinit\t1\tstream\tparent\tTRIM_HORIZON\n2\trecord\t1\tstream\tparent\t10\tkey\t0: 🦀\n"
+    file, seen = EventFile(path, "one"), []
+    for end in range(len(text.encode()) + 1):
+        path.write_bytes(text.encode()[:end])
+        seen.append(len(file.read()))
+    assert seen == sorted(seen) and set(seen) == {0, 1, 2}
+    assert file.read()[1].fields == ["10", "key", "0: 🦀"]

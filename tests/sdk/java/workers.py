@@ -6,10 +6,13 @@ import signal
 import subprocess
 import sys
 
-from judge import read_events
+from judge import EventFile
 
 # Small and quick to start: several run at once beside other tests.
 JVM = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
+
+# What Flink's own start scripts open on this version of Java, as far as the job needs it.
+FLINK_JVM = ["-Xmx512m", *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in ("lang", "util", "time", "nio"))]
 
 
 def java_folder():
@@ -34,6 +37,7 @@ class Worker:
         """`command` gets the worker's name and file where it has `{worker}` and `{file}`."""
         self.name = name
         self.events_path, self.log_path = folder / f"{name}.events", folder / f"{name}.log"
+        self.file = EventFile(self.events_path, name)
         command = [part.format(worker=name, file=self.events_path) for part in command]
         environment = {key: value.format(file=self.events_path) for key, value in (environment or {}).items()}
         with open(self.log_path, "wb") as log:
@@ -42,7 +46,7 @@ class Worker:
             )
 
     def events(self):
-        return read_events(self.events_path, self.name)
+        return self.file.read()
 
     def has_begun(self):
         """Whether it was ever given a shard to read."""

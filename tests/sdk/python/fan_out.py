@@ -16,6 +16,8 @@ from data_stream import Reader, list_shards, subscribe
 LOST = (BotoCoreError, HTTPError, OSError)
 # Records of a shard between two checkpoints: a restart repeats at most so many, and those of the page that they came in.
 CHECKPOINT_EVERY = 25
+# How many things `alterations` does to a log.
+ALTERATIONS = 8
 
 
 @dataclass
@@ -80,9 +82,10 @@ def judge(log, truth, parents, closed):
 class FanOut(threading.Thread):
     """One application with enhanced fan-out: a subscription per shard, children after all their parents."""
 
-    def __init__(self, kinesis, stream, consumer_arn, name):
+    def __init__(self, kinesis, stream, consumer_arn, name, checkpoint_every=CHECKPOINT_EVERY):
         super().__init__(daemon=True)
         self.kinesis, self.stream, self.consumer_arn = kinesis, stream, consumer_arn
+        self.checkpoint_every = checkpoint_every
         self.log = Log(name)
         self.stopping = threading.Event()
         self.interruptions, self.pushed, self.failure = 0, 0, None
@@ -126,7 +129,7 @@ class FanOut(threading.Thread):
             for record in event["Records"]:
                 self.log.add("record", shard_id, record["SequenceNumber"])
                 since += 1
-            if since >= CHECKPOINT_EVERY:
+            if since >= self.checkpoint_every:
                 self.log.add("checkpoint", shard_id, event["Records"][-1]["SequenceNumber"])
                 since = 0
             if event.get("ChildShards"):
@@ -146,10 +149,10 @@ class FanOut(threading.Thread):
 class Poller(threading.Thread):
     """One application that polls: GetRecords on every shard whose parents it has finished."""
 
-    def __init__(self, kinesis, stream, name):
+    def __init__(self, kinesis, stream, name, checkpoint_every=CHECKPOINT_EVERY, limit=20):
         super().__init__(daemon=True)
         self.log = Log(name)
-        self.reader = LoggedReader(kinesis, stream, self.log)
+        self.reader = LoggedReader(kinesis, stream, self.log, checkpoint_every, limit)
         self.stopping = threading.Event()
         self.interruptions, self.failure = 0, None
 
@@ -176,9 +179,9 @@ class Poller(threading.Thread):
 class LoggedReader(Reader):
     """A reader that logs, and checkpoints now and then only."""
 
-    def __init__(self, kinesis, name, log):
-        super().__init__(kinesis, name, limit=20)
-        self.log, self.since = log, {}
+    def __init__(self, kinesis, name, log, checkpoint_every, limit):
+        super().__init__(kinesis, name, limit)
+        self.log, self.since, self.checkpoint_every = log, {}, checkpoint_every
 
     def position(self, shard_id):
         checkpoint = self.log.start(shard_id)
@@ -191,7 +194,7 @@ class LoggedReader(Reader):
         for record in records:
             self.log.add("record", shard_id, record["SequenceNumber"])
         self.since[shard_id] += len(records)
-        if self.since[shard_id] >= CHECKPOINT_EVERY:
+        if self.since[shard_id] >= self.checkpoint_every:
             self.log.add("checkpoint", shard_id, records[-1]["SequenceNumber"])
             self.since[shard_id] = 0
 
@@ -244,3 +247,17 @@ def alterations(events):
     # The shard that was begun last has parents.
     *_, child = dict.fromkeys(shard_id for _, shard_id, _ in events)
     yield "a child before its parents", [e for e in events if e[1] == child] + [e for e in events if e[1] != child]
+
+
+def assert_noticed(log, truth, parents, closed):
+    """The judge notices what it is there for, in the log of a run that it has passed; returns how many alterations."""
+    altered = 0
+    for what, events in alterations(log.events):
+        try:
+            judge(Log(log.name, events), truth, parents, closed)
+        except (AssertionError, ValueError):
+            altered += 1
+        else:
+            raise AssertionError(f"not noticed: {what}")
+    assert altered == ALTERATIONS, altered
+    return altered

@@ -100,10 +100,10 @@ class Server:
         if self.own_dir:
             self.own_dir.cleanup()
 
-    def client(self, service, verify=None, **options):
+    def client(self, service, verify=None, region=REGION, **options):
         """`verify` names the certificate to trust, for a server in TLS."""
         config = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=60, **options)
-        place = {"endpoint_url": self.endpoint, "region_name": REGION}
+        place = {"endpoint_url": self.endpoint, "region_name": region}
         return boto3.client(service, verify=verify, config=config, **place, **CREDENTIALS)
 
 

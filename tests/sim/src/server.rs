@@ -117,13 +117,13 @@ impl Server {
     fn call(&self, api: Api, operation: &'static str) -> Call {
         let request = self.requests.fetch_add(1, Ordering::Relaxed);
         let caller = Caller {
-            principal: Principal {
-                account: ACCOUNT.to_owned(),
+            principal: Arc::new(Principal {
+                account: ACCOUNT.into(),
                 arn: format!("arn:aws:iam::{ACCOUNT}:user/sim"),
                 access_key: "SIM".to_owned(),
-            },
-            region: REGION.to_owned(),
-            request_id: format!("{}-{request}", self.number),
+            }),
+            region: REGION.into(),
+            request_id: format!("{}-{request}", self.number).into(),
             api,
             operation,
             deadline: None,

@@ -1,9 +1,11 @@
 //! Data streams: appending, splits, merges, resharding, retention, deletion.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use headwater_catalog::{DataStreamDefinition, DataStreamState, Snapshot as Catalog, StreamMode};
 use headwater_storage::memory::{Faults, Settings as Engine};
 use headwater_types::runtime::simulated::World;
@@ -316,4 +318,34 @@ fn records_of_one_append_are_in_order_within_their_shard() {
         let read: Vec<_> = read_shard(&log, uid, &list.shards()[0]).iter().map(|record| record.number).collect();
         assert_eq!(read, appended.iter().map(|each| each.number).collect::<Vec<_>>());
     });
+}
+
+/// Goal: who waits at the tail is woken as soon as a record can be read: with a cell that answers before it syncs too.
+#[test]
+fn readers_at_the_tail_are_woken_when_what_was_answered_early_is_synced() {
+    let mut early = 0;
+    for engine in [Engine::OWN, Engine::RELAXED] {
+        let world = World::new(13);
+        let inner = world.clone();
+        early += world.run(async move {
+            let cluster = Cluster::start(&inner, engine, 1, quiet()).await;
+            let (id, uid) = cluster.log(0).define(Make("s", StreamMode::Provisioned, 1)).await.expect("made");
+            let log = cluster.log(0);
+            let shard = log.shards(uid).expect("listed").shards()[0].clone();
+            let mut early = 0;
+            for at in 0..100 {
+                let mut changed = log.changed(shard.uid);
+                log.append(id, records(at, 1)).await.expect("appended");
+                while read_shard(&log, uid, &shard).len() as u64 <= at {
+                    early += 1;
+                    let late = pin!(log.runtime().sleep(Duration::from_secs(1)));
+                    let woken = matches!(select(pin!(changed.changed()), late).await, Either::Left(_));
+                    assert!(woken, "record {at} was not announced");
+                }
+            }
+            early
+        });
+    }
+    println!("{early} times a record was not there when its put was answered");
+    assert!(early > 0);
 }

@@ -41,8 +41,9 @@ fn before_first(shard: &ShardInfo) -> SequenceNumber {
 ///
 /// A roll-over, which a table's stream has and Kinesis does not know, leaves a single child of a single parent. KCL takes a
 /// single child for that of a merge and lets go of the lease, again and again, unless two parents are named: so this one is
-/// named twice. Source: amazon-kinesis-client 3.5.1, `ShutdownTask.createLeasesForChildShardsIfNotExist`; 1.15.3 and 2.7.2
-/// do the same.
+/// named twice. Source: amazon-kinesis-client 3.5.1 and 2.7.2, `ShutdownTask.createLeasesForChildShardsIfNotExist`; 1.15.3,
+/// `KinesisShutdownTask`. Each was run with the parent named once and refused ("does not contain other parent
+/// information").
 pub(super) fn children<'a>(of: impl Iterator<Item = &'a ShardInfo>) -> Vec<api::ChildShard> {
     let mut children: Vec<_> = of.map(child).collect();
     if let [only] = children.as_mut_slice()

@@ -72,6 +72,7 @@ pub(super) struct Engine {
     pub(super) sync_due: AtomicBool,
     pub(super) statement_due: AtomicBool,
     pub(super) published: watch::Sender<Position>,
+    pub(super) log_shown: watch::Sender<Position>,
     /// Tasks under way.
     pub(super) busy: watch::Sender<u32>,
     /// Raised by every flush, and when the engine fails.
@@ -129,6 +130,10 @@ impl Cell for Embedded {
 
     fn published(&self) -> watch::Receiver<Position> {
         self.0.published.subscribe()
+    }
+
+    fn log_shown(&self) -> watch::Receiver<Position> {
+        self.0.log_shown.subscribe()
     }
 
     fn trim(&self, horizons: &[Horizon]) -> Result<(), Error> {

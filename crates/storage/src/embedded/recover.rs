@@ -229,6 +229,7 @@ fn build(
         sync_due: AtomicBool::new(false),
         statement_due: AtomicBool::new(false),
         published: watch::Sender::new(end.position),
+        log_shown: watch::Sender::new(end.position),
         busy: watch::Sender::new(0),
         progress: watch::Sender::new(0),
         counters: Counters::default(),

@@ -240,6 +240,7 @@ impl Engine {
         if self.snapshots.synced(writer.written) {
             // Not a new position, but readers of the log see more at it.
             self.published.send_modify(|_| {});
+            self.log_shown.send_replace(writer.written);
         }
     }
 

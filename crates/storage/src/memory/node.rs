@@ -144,6 +144,11 @@ impl Cell for Node {
         self.0.model.0.published.subscribe()
     }
 
+    fn log_shown(&self) -> watch::Receiver<Position> {
+        let model = &self.0.model.0;
+        if self.0.settings().shared { model.published.subscribe() } else { model.log_shown.subscribe() }
+    }
+
     fn trim(&self, horizons: &[Horizon]) -> Result<(), Error> {
         if self.0.queue.lock().closed {
             return Err(closed());
@@ -464,6 +469,7 @@ fn make_durable(model: &Model, generation: u64) {
     };
     // Not a new position, but readers of the log see more at it.
     model.0.published.send_replace(published);
+    model.0.log_shown.send_replace(published);
 }
 
 fn count_fenced(model: &Model, outcomes: &[Outcome]) {

@@ -356,6 +356,10 @@ impl Cell for Postgres {
         self.0.published.subscribe()
     }
 
+    fn log_shown(&self) -> watch::Receiver<Position> {
+        self.0.published.subscribe()
+    }
+
     fn trim(&self, horizons: &[Horizon]) -> Result<(), Error> {
         if self.0.is_closed() {
             return Err(closed());

@@ -323,7 +323,8 @@ impl Subscriber {
 
     /// A clean end: five minutes are over, or the node stops.
     fn ended(&self, session: &Session) {
-        let now = self.sim.store_time();
+        // By its own node's clock too: nobody else may have seen that move before the node died.
+        let now = self.sim.store_time().max(session.server.log.clock().store().0);
         if now >= session.given + LIFE_MS - SLACK_MS {
             self.sim.data(|seen| seen.counts.over += 1);
         } else if !self.sim.cluster.is_calm() {

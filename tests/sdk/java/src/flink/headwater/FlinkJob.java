@@ -6,9 +6,7 @@ import java.util.Properties;
 import org.apache.flink.api.common.typeinfo.TypeHint;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.api.java.tuple.Tuple2;
-import org.apache.flink.configuration.Configuration;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
-import org.apache.flink.streaming.api.functions.sink.RichSinkFunction;
 import org.apache.flink.streaming.api.functions.windowing.ProcessWindowFunction;
 import org.apache.flink.streaming.api.windowing.assigners.TumblingProcessingTimeWindows;
 import org.apache.flink.streaming.api.windowing.time.Time;
@@ -37,12 +35,12 @@ public final class FlinkJob {
                 .keyBy(record -> record.f0)
                 .window(TumblingProcessingTimeWindows.of(Time.seconds(1)))
                 .process(new Count())
-                .addSink(new ToFile(arguments.of("file")))
+                .addSink(new ToFile(arguments.of("file"), "window"))
                 .setParallelism(1);
         environment.execute("counting");
     }
 
-    private static Properties settings(Arguments arguments) {
+    static Properties settings(Arguments arguments) {
         Properties settings = new Properties();
         settings.setProperty(AWSConfigConstants.AWS_REGION, Arguments.REGION);
         settings.setProperty(AWSConfigConstants.AWS_ENDPOINT, arguments.of("endpoint"));
@@ -51,7 +49,9 @@ public final class FlinkJob {
         settings.setProperty(AWSConfigConstants.AWS_SECRET_ACCESS_KEY, "anything");
         settings.setProperty(ConsumerConfigConstants.STREAM_INITIAL_POSITION, "TRIM_HORIZON");
         settings.setProperty(ConsumerConfigConstants.SHARD_DISCOVERY_INTERVAL_MILLIS, "500");
-        settings.setProperty(ConsumerConfigConstants.RECORD_PUBLISHER_TYPE, arguments.of("mode"));
+        // DynamoDB Streams, the third mode of TableJob, is polled.
+        String publisher = arguments.of("mode").equals("EFO") ? "EFO" : "POLLING";
+        settings.setProperty(ConsumerConfigConstants.RECORD_PUBLISHER_TYPE, publisher);
         settings.setProperty(ConsumerConfigConstants.EFO_CONSUMER_NAME, "flink");
         return settings;
     }
@@ -80,26 +80,6 @@ public final class FlinkJob {
             List<String> values = new ArrayList<>();
             records.forEach(record -> values.add(record.f1));
             lines.collect(key + "\t" + values.size() + "\t" + String.join(",", values));
-        }
-    }
-
-    private static final class ToFile extends RichSinkFunction<String> {
-        private static final long serialVersionUID = 1;
-        private final String path;
-        private transient RecordFile.Stint stint;
-
-        ToFile(String path) {
-            this.path = path;
-        }
-
-        @Override
-        public void open(Configuration parameters) {
-            stint = new RecordFile(path).begin("all", "all", "none");
-        }
-
-        @Override
-        public void invoke(String window, Context context) {
-            stint.write("window", window.split("\t"));
         }
     }
 }

@@ -34,7 +34,8 @@ class OldProcessor implements IRecordProcessor, IShutdownNotificationAware {
     }
 
     String value(Record record) {
-        return StandardCharsets.UTF_8.decode(record.getData()).toString();
+        // A copy: the buffer is read more than once.
+        return StandardCharsets.UTF_8.decode(record.getData().duplicate()).toString();
     }
 
     @Override

@@ -14,7 +14,8 @@ import java.util.concurrent.TimeoutException;
 /**
  * One worker of the Kinesis Client Library, version 1, on the SDK for Java 1, until it is told to end.
  *
- * <p>Arguments: {@code endpoint, application, worker, file, stream}. Intervals are shortened as in KclWorker.java.
+ * <p>Arguments: {@code endpoint, application, worker, file, stream}; {@code form=changes} reads a table's stream.
+ * Intervals are shortened as in KclWorker.java.
  */
 public final class OldWorker {
     private static final long GRACE_S = 40;
@@ -27,8 +28,9 @@ public final class OldWorker {
         Arguments arguments = new Arguments(given);
         String stream = arguments.of("stream");
         RecordFile file = new RecordFile(arguments.of("file"));
+        boolean changes = arguments.of("form", "plain").equals("changes");
         run(new Worker.Builder()
-                .recordProcessorFactory(() -> new OldProcessor(file, stream))
+                .recordProcessorFactory(() -> changes ? new OldChangeProcessor(file, stream) : new OldProcessor(file, stream))
                 .config(configuration(arguments, stream))
                 .metricsFactory(new NullMetricsFactory())
                 .build());
