@@ -29,6 +29,7 @@ use tokio::sync::watch;
 
 use self::admin::Destinations;
 use self::check::{ENDS, SHOWN};
+use self::keeper::SYNCED;
 use crate::client::Sim;
 use crate::data_streams::admin::Admin;
 use crate::history::Violation;
@@ -119,6 +120,9 @@ impl Workload {
         if !drained {
             broken(sim, ENDS, format!("{replications:?} after {LOOKS_MAX} looks"));
         }
+        sim.cluster.control().sleep(SYNCED).await;
+        look(sim);
+        sim.replicas.lock().settle();
         look(sim);
         // What the nodes counted that are still up.
         sim.replicas.lock().calm();
@@ -142,7 +146,7 @@ async fn watch(sim: Arc<Sim>, stop: watch::Receiver<bool>) {
 }
 
 /// One look at every node that is up.
-fn look(sim: &Sim) {
+pub fn look(sim: &Sim) {
     let up = sim.cluster.up();
     let mut replicas = sim.replicas.lock();
     let numbers: Vec<u64> = up.iter().map(|server| server.number).collect();

@@ -35,7 +35,10 @@ pub async fn targets(sim: Arc<Sim>, mut admin: Admin, stream: StreamPlan) {
             admin.step().await;
             continue;
         }
+        // Its log may be trimmed soon after: what it holds is looked at before and behind.
+        super::look(&sim);
         admin.delete().await;
+        super::look(&sim);
         if sim.dice().percent(60) {
             control.sleep(sim.dice().time(Duration::from_millis(200))).await;
             admin.create().await;

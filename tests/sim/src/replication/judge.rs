@@ -88,11 +88,12 @@ impl Judge<'_> {
         tally: Tally,
     ) -> Result<(), Unreadable> {
         let held = self.sending.records.len() as u64;
-        if tally.sent != held && !self.sending.unseen {
-            self.broken(
-                EXACT,
-                format!("the positions say that {} changes were sent, its targets held {held}", tally.sent),
-            );
+        if tally.sent == held {
+            // Whatever a target went with had been seen.
+            self.sending.unseen = false;
+        } else if !self.sending.unseen {
+            let sent = tally.sent;
+            self.broken(EXACT, format!("the positions say that {sent} changes were sent, its targets held {held}"));
         }
         if destination.failure.is_some() {
             // What was not sent is given up.

@@ -126,6 +126,11 @@ impl Keeper {
         }
     }
 
+    /// From now on what a node shows is durable, on every engine: nobody writes any more, and all is synced.
+    pub fn settle(&mut self) {
+        self.strict = true;
+    }
+
     /// No node goes any more: what those counted that are up counts.
     pub fn calm(&mut self) {
         let throttled: u64 = std::mem::take(&mut self.nodes).values().map(|(_, throttled)| throttled).sum();
