@@ -54,6 +54,8 @@ const BATCH: usize = 10;
 const REQUESTS: usize = 24;
 /// Bytes of a record that is pushed for latency.
 const SMALL_BYTES: usize = 200;
+/// The quiet before a record that comes alone.
+const QUIET: Duration = Duration::from_millis(10);
 const MB: f64 = 1e6;
 
 fn main() -> Result<()> {
@@ -64,16 +66,21 @@ fn main() -> Result<()> {
     let subject = Subject::start(&arguments.server, &flags)?;
     throughput(&arguments, &subject, directory.path())?;
     println!(
-        "\n| subscribers | records | p50 µs | p99 µs | delivered MB/s | CPU ms per delivered MB |\n|---|---|---|---|---|---|"
+        "\n| subscribers | records | p50 µs | p99 µs | after {} ms of quiet p50 µs | p99 µs | delivered MB/s | \
+         CPU ms per delivered MB |\n|---|---|---|---|---|---|---|---|",
+        QUIET.as_millis()
     );
     for &subscribers in &arguments.subscribers {
-        let latency = pushed_one_at_a_time(&subject, subscribers, arguments.records)?;
+        let latency = pushed_one_at_a_time(&subject, subscribers, arguments.records, Duration::ZERO)?;
+        let alone = pushed_one_at_a_time(&subject, subscribers, arguments.records, QUIET)?;
         let pushed = pushed_at_once(&arguments, &subject, subscribers)?;
         println!(
-            "| {subscribers} | {} | {} | {} | {:.0} | {:.2} |",
+            "| {subscribers} | {} | {} | {} | {} | {} | {:.0} | {:.2} |",
             latency.operations,
             latency.quantile_us(0.5),
             latency.quantile_us(0.99),
+            alone.quantile_us(0.5),
+            alone.quantile_us(0.99),
             pushed.megabytes / pushed.elapsed.as_secs_f64(),
             pushed.cpu.as_secs_f64() * 1e3 / pushed.megabytes,
         );
@@ -212,10 +219,10 @@ fn with_subscribers(
     })
 }
 
-/// Puts one small record per shard at a time, each when all subscribers have had the one before: the times from
-/// acknowledgement to sight. A record that is seen before its own acknowledgement counts as zero.
-fn pushed_one_at_a_time(subject: &Subject, subscribers: usize, records: usize) -> Result<Ran> {
-    let name = format!("small-{subscribers}");
+/// Puts one small record per shard at a time, each when all subscribers have had the one before and `quiet` is over: the
+/// times from acknowledgement to sight. A record that is seen before its own acknowledgement counts as zero.
+fn pushed_one_at_a_time(subject: &Subject, subscribers: usize, records: usize, quiet: Duration) -> Result<Ran> {
+    let name = format!("small-{subscribers}-{}", quiet.as_millis());
     let all = subscribed(subject, &name, subscribers)?;
     let shards = shards_for(subscribers);
     let puts: Vec<Vec<u8>> =
@@ -230,6 +237,7 @@ fn pushed_one_at_a_time(subject: &Subject, subscribers: usize, records: usize) -
     with_subscribers(all, records, seen, || {
         let mut connection = Connection::open(subject.address)?;
         for (number, put) in puts.iter().enumerate() {
+            thread::sleep(quiet);
             connection.call(put)?;
             let now = Instant::now();
             acknowledged.lock().expect("no holder panics").push(now);

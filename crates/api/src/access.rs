@@ -10,7 +10,7 @@ use crate::error::Error;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// `dynamodb:PutItem`.
-    pub action: String,
+    pub action: &'static str,
     /// ARN of the resource, or `*`.
     pub resource_arn: String,
     /// Keys that conditions of a policy may look at.
@@ -121,8 +121,8 @@ impl<'a> List<'a> {
         self.accesses
     }
 
-    fn push(&mut self, action: &str, resource_arn: String) {
-        let access = Access { action: action.to_owned(), resource_arn, condition_keys: Vec::new() };
+    fn push(&mut self, action: &'static str, resource_arn: String) {
+        let access = Access { action, resource_arn, condition_keys: Vec::new() };
         if !self.accesses.contains(&access) {
             self.accesses.push(access);
         }
@@ -134,6 +134,6 @@ impl<'a> List<'a> {
 
     fn named(&self, api: Api, kind: &str, name: &str) -> String {
         let call = self.call;
-        format!("arn:aws:{}:{}:{}:{kind}/{name}", api.signing_name(), call.region, call.principal.account)
+        ["arn:aws:", api.signing_name(), ":", &call.region, ":", &call.principal.account, ":", kind, "/", name].concat()
     }
 }

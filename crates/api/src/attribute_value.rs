@@ -9,7 +9,7 @@ use headwater_types as types;
 use headwater_types::{Number, NumberError};
 
 use crate::decode::{Decode, unexpected};
-use crate::document::Document;
+use crate::document::{Document, Tag};
 use crate::encode::{Encode, Encoder};
 use crate::error::Error;
 
@@ -87,7 +87,7 @@ impl AttributeValue {
 impl Decode for AttributeValue {
     fn decode(document: Document<'_>) -> Result<Self, Error> {
         match document {
-            Document::Map(entries) => Ok(match value(entries, 0) {
+            map @ (Document::Map(_) | Document::Tagged(..)) => Ok(match value_at(map, 0) {
                 Ok(value) => Self::Valid(value),
                 Err(message) => Self::Invalid(InvalidValue { message: message.into() }),
             }),
@@ -126,11 +126,18 @@ fn value(entries: Entries<'_>, depth: usize) -> Result<types::AttributeValue, Co
     }
 }
 
-fn children(container: Document<'_>, depth: usize) -> Result<types::AttributeValue, Cow<'static, str>> {
-    let child = |document: Document<'_>| match document {
+/// Reads one value at a level of nesting.
+fn value_at(document: Document<'_>, depth: usize) -> Result<types::AttributeValue, Cow<'static, str>> {
+    match document {
         Document::Map(entries) => value(entries, depth),
+        Document::Tagged(Tag::S, text) => Ok(types::AttributeValue::S(text.into_owned())),
+        Document::Tagged(Tag::N, text) => number(&text).map(types::AttributeValue::N),
         _ => Err(EMPTY.into()),
-    };
+    }
+}
+
+fn children(container: Document<'_>, depth: usize) -> Result<types::AttributeValue, Cow<'static, str>> {
+    let child = |document: Document<'_>| value_at(document, depth);
     match container {
         Document::List(elements) => {
             elements.into_iter().map(child).collect::<Result<_, _>>().map(types::AttributeValue::L)

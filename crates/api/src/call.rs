@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::access::{Access, Authorizer};
@@ -13,7 +13,7 @@ use crate::error::Error;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// Twelve digits.
-    pub account: String,
+    pub account: Arc<str>,
     /// `arn:aws:iam::{account}:user/{name}` or the like.
     pub arn: String,
     /// Access key of the signature; empty when the call bore none.
@@ -37,11 +37,11 @@ pub struct Transport {
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// Who calls.
-    pub principal: Principal,
+    pub principal: Arc<Principal>,
     /// Region of the signature's scope.
-    pub region: String,
+    pub region: Arc<str>,
     /// Id that answer, log and audit share.
-    pub request_id: String,
+    pub request_id: Arc<str>,
     /// API of the target.
     pub api: Api,
     /// Operation of the target.
@@ -80,7 +80,7 @@ impl Call {
     /// Errors: AccessDeniedException.
     pub fn authorize(&self, accesses: &[Access]) -> Result<(), Error> {
         {
-            let mut resources = self.resources.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut resources = self.resources();
             for access in accesses {
                 if access.resource_arn != "*" && !resources.contains(&access.resource_arn) {
                     resources.push(access.resource_arn.clone());
@@ -98,7 +98,7 @@ impl Call {
     }
 
     /// ARNs of the resources the call asked for, in order of first mention.
-    pub fn resources(&self) -> Vec<String> {
-        self.resources.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn resources(&self) -> MutexGuard<'_, Vec<String>> {
+        self.resources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

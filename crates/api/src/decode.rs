@@ -152,7 +152,12 @@ impl<T: Decode> Decode for BTreeMap<String, T> {
     fn decode(document: Document<'_>) -> Result<Self, Error> {
         match document {
             Document::Map(entries) => {
-                entries.into_iter().map(|(key, value)| Ok((key.into_owned(), T::decode(value)?))).collect()
+                // Most maps are small: one after the other, without a list of all in between.
+                let mut map = Self::new();
+                for (key, value) in entries {
+                    map.insert(key.into_owned(), T::decode(value)?);
+                }
+                Ok(map)
             }
             other => Err(unexpected("a map", &other)),
         }
@@ -168,7 +173,7 @@ pub(crate) fn unexpected(wanted: &str, found: &Document<'_>) -> Error {
         Document::Text(_) => "text",
         Document::Bytes(_) => "bytes",
         Document::List(_) => "a list",
-        Document::Map(_) => "a map",
+        Document::Map(_) | Document::Tagged(..) => "a map",
         Document::Instant(_) => "a moment",
     };
     Error::internal(format!("{wanted} expected after the walk, {found} found"))

@@ -15,6 +15,9 @@ use crate::instant::Instant;
 /// Source: a public conformance suite's recordings of the live service (October 2026).
 const DEPTH_MAX: usize = 256;
 
+/// Room for the members of a structure that has some: most bodies need no more.
+const MEMBERS: usize = 4;
+
 /// A decoded body.
 ///
 /// Shape:  borrows from the body where the protocol allows; JSON gives texts for blobs and numbers for moments, CBOR gives
@@ -40,6 +43,35 @@ pub enum Document<'a> {
     Map(Vec<(Cow<'a, str>, Document<'a>)>),
     /// A moment.
     Instant(Instant),
+    /// A map of one member, a text, whose name is that of a kind of attribute value: most values are one, and so take no
+    /// memory of their own. The walker leaves it only where an attribute value belongs.
+    Tagged(Tag, Cow<'a, str>),
+}
+
+/// Kinds of attribute values that are one text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// A string.
+    S,
+    /// A number.
+    N,
+}
+
+impl Tag {
+    fn of(name: &str) -> Option<Self> {
+        match name {
+            "S" => Some(Self::S),
+            "N" => Some(Self::N),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::S => "S",
+            Self::N => "N",
+        }
+    }
 }
 
 impl<'a> Document<'a> {
@@ -47,10 +79,19 @@ impl<'a> Document<'a> {
     ///
     /// Errors: SerializationException without a message for what is no JSON, or nested deeper than 256 levels.
     pub fn from_json(body: &'a [u8]) -> Result<Self, Error> {
-        let mut json = serde_json::Deserializer::from_slice(body);
+        // Proved to be UTF-8 once, not text by text.
+        let body = std::str::from_utf8(body).map_err(|cause| Error::unparsable().with_cause(cause))?;
+        let mut json = serde_json::Deserializer::from_str(body);
         json.disable_recursion_limit();
         let document = Values { depth: 0 }.deserialize(&mut json).and_then(|document| json.end().map(|()| document));
         document.map_err(|cause| Error::unparsable().with_cause(cause))
+    }
+
+    /// Makes a map of what is short for one.
+    pub(crate) fn untag(&mut self) {
+        if let Self::Tagged(tag, text) = self {
+            *self = Self::Map(vec![(Cow::Borrowed(tag.name()), Self::Text(std::mem::take(text)))]);
+        }
     }
 
     /// The last entry of that name in a structure; null counts as absent.
@@ -139,9 +180,18 @@ impl<'de> Visitor<'de> for Values {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
         let inner = self.inner()?;
-        let mut entries = Vec::new();
-        while let Some(Key(name)) = access.next_key()? {
+        let Some(Key(name)) = access.next_key()? else { return Ok(Document::Map(Vec::new())) };
+        let value = access.next_value_seed(inner)?;
+        let mut next = access.next_key()?;
+        let value = match (&next, Tag::of(&name), value) {
+            (None, Some(tag), Document::Text(text)) => return Ok(Document::Tagged(tag, text)),
+            (_, _, value) => value,
+        };
+        let mut entries = Vec::with_capacity(MEMBERS);
+        entries.push((name, value));
+        while let Some(Key(name)) = next {
             entries.push((name, access.next_value_seed(inner)?));
+            next = access.next_key()?;
         }
         Ok(Document::Map(entries))
     }

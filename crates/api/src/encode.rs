@@ -38,6 +38,8 @@ pub trait Encoder {
     fn instant(&mut self, value: Instant);
     /// Null.
     fn null(&mut self);
+    /// What should have been written is damaged: nothing that was written counts.
+    fn corrupt(&mut self);
 }
 
 /// What can write itself.

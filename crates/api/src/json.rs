@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::encode::{Encode, Encoder};
+use crate::error::Error;
 use crate::instant::Instant;
 
 /// Writes JSON as the service does: absent members left out, bytes in base64, moments as epoch seconds.
@@ -14,6 +15,7 @@ pub struct Writer {
     out: Vec<u8>,
     /// A value stands before the place of writing, so the next one needs a comma.
     follows: bool,
+    is_corrupt: bool,
 }
 
 /// Encodes one value.
@@ -26,12 +28,17 @@ pub fn encode(value: &dyn Encode) -> Vec<u8> {
 impl Writer {
     /// A writer with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { out: Vec::with_capacity(capacity), follows: false }
+        Self { out: Vec::with_capacity(capacity), ..Self::default() }
     }
 
-    /// What was written.
+    /// What was written. Errors: panics when something of it was damaged, as only a stored item can be.
     pub fn into_bytes(self) -> Vec<u8> {
-        self.out
+        self.finish().expect("nothing of it was stored")
+    }
+
+    /// What was written. Errors: an internal one when something of it was damaged.
+    pub fn finish(self) -> Result<Vec<u8>, Error> {
+        if self.is_corrupt { Err(Error::internal("a stored item is damaged")) } else { Ok(self.out) }
     }
 
     fn separate(&mut self) {
@@ -161,6 +168,10 @@ impl Encoder for Writer {
 
     fn null(&mut self) {
         self.formatted(format_args!("null"));
+    }
+
+    fn corrupt(&mut self) {
+        self.is_corrupt = true;
     }
 }
 

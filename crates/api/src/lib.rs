@@ -31,7 +31,7 @@ pub use attribute_value::{AttributeValue, InvalidValue, encode_value};
 pub use call::{Call, Caller, Principal, Transport};
 pub use constraint::check;
 pub use decode::{Decode, Input};
-pub use document::Document;
+pub use document::{Document, Tag};
 pub use encode::{Encode, Encoder};
 pub use error::{Code, Error, codes};
 pub use frame::Frame;

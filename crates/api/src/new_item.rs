@@ -10,7 +10,7 @@ use headwater_types::{AttributeValue as Value, Item, Number};
 use crate::answer_item::encode_attributes;
 use crate::attribute_value::{AttributeValue, InvalidValue, NAME_BYTES_MAX, NESTING_MAX};
 use crate::decode::{Decode, unexpected};
-use crate::document::Document;
+use crate::document::{Document, Tag};
 use crate::encode::{Encode, Encoder};
 use crate::error::Error;
 
@@ -99,6 +99,7 @@ fn plain(entries: &Entries<'_>) -> Option<Stored> {
 /// Enough for most: an attribute value of one text.
 fn about_bytes(value: &Document<'_>) -> usize {
     match value {
+        Document::Tagged(_, text) => text.len(),
         Document::Map(members) => match members.as_slice() {
             [(_, Document::Text(text))] => text.len(),
             [(_, Document::Bytes(bytes))] => bytes.len(),
@@ -152,18 +153,26 @@ fn attributes(entries: &Entries<'_>, into: &mut Vec<u8>, level: usize) -> Option
 
 /// Appends one value at a level of nesting.
 fn value(document: &Document<'_>, into: &mut Vec<u8>, level: usize) -> Option<Measure> {
-    let Document::Map(members) = document else { return None };
-    let [(kind, content)] = members.as_slice() else { return None };
-    match (&**kind, content) {
-        ("S", Document::Text(text)) => {
+    match document {
+        Document::Tagged(Tag::S, text) => {
             stored::put_text(text, into);
             Measure::scalar(text.len())
         }
+        Document::Tagged(Tag::N, text) => scalar(Value::N(text.parse::<Number>().ok()?), into),
+        Document::Map(members) => match members.as_slice() {
+            [(kind, content)] => member(kind, content, into, level),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn member(kind: &str, content: &Document<'_>, into: &mut Vec<u8>, level: usize) -> Option<Measure> {
+    match (kind, content) {
         ("B", Document::Bytes(bytes)) => {
             stored::put_binary(bytes, into);
             Measure::scalar(bytes.len())
         }
-        ("N", Document::Text(text)) => scalar(Value::N(text.parse::<Number>().ok()?), into),
         ("BOOL", Document::Bool(flag)) => scalar(Value::Bool(*flag), into),
         ("NULL", Document::Bool(true)) => scalar(Value::Null, into),
         ("L", Document::List(elements)) if level < NESTING_MAX => {

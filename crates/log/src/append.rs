@@ -7,6 +7,7 @@ use bytes::Bytes;
 use headwater_catalog::DataStreamDefinition;
 use headwater_types::limits::PLAN_BYTES_MAX;
 use headwater_types::{HashKey, SequenceNumber, ShardUid, TableId};
+use smallvec::smallvec;
 
 use crate::command::Effect;
 use crate::completion::{Completion, End};
@@ -71,7 +72,7 @@ impl Log {
             shared.flow.note(stream, &records);
             let version = definition.version;
             shared.queue.push(Entry::Plan(Planned {
-                tables: vec![PlannedTable { table: stream, view: view.view, version }],
+                tables: smallvec![PlannedTable { table: stream, view: view.view, version }],
                 touches: records.iter().map(|record| touch(stream, record)).collect(),
                 own: Vec::new(),
                 size_bytes,

@@ -6,8 +6,12 @@ use bytes::Bytes;
 use headwater_catalog::TableDefinition;
 use headwater_storage::keyspace::token_key;
 use headwater_types::{HashKey, Millis, SequenceNumber, TableId};
+use smallvec::SmallVec;
 
 use crate::views::{Owner, TableView};
+
+/// As many as a command has touches or tables: most have one, which takes no memory of its own.
+pub(crate) type Few<T> = SmallVec<[T; 1]>;
 
 /// A key that a command locks and reads, and may change.
 #[derive(Clone, PartialEq, Eq, Debug)]

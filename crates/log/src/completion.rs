@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use headwater_types::{SequenceNumber, ShardUid};
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 /// How a plan ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,7 +31,7 @@ struct State {
     end: Option<End>,
     numbers: Vec<SequenceNumber>,
     shards: Vec<ShardUid>,
-    wakers: Vec<Waker>,
+    wakers: SmallVec<[Waker; 1]>,
 }
 
 impl Completion {

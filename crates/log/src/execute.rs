@@ -8,7 +8,7 @@ use headwater_storage::keyspace::token_head;
 use headwater_types::TableId;
 use headwater_types::limits::PLAN_BYTES_MAX;
 
-use crate::command::{Command, Decision, Effect, Touch, ValueChange, View};
+use crate::command::{Command, Decision, Effect, Few, Touch, ValueChange, View};
 use crate::completion::{Completion, End};
 use crate::error::Error;
 use crate::locks::Ticket;
@@ -30,19 +30,19 @@ enum Try<A> {
 
 /// What was read for a command.
 pub(crate) struct Read {
-    pub tables: Vec<(TableId, Arc<TableView>)>,
+    pub tables: Few<(TableId, Arc<TableView>)>,
     /// Index into `tables`, per touch; none for a token.
-    pub table_of: Vec<Option<usize>>,
+    pub table_of: Few<Option<usize>>,
     /// Versions of tokens' heads, per touch; zero for other keys.
-    pub versions: Vec<u64>,
-    pub values: Vec<Option<Bytes>>,
+    pub versions: Few<u64>,
+    pub values: Few<Option<Bytes>>,
     /// Plans whose values were read.
     pub waits: Vec<Arc<Completion>>,
 }
 
 impl Read {
     /// The tables that a plan on these values is held to.
-    pub fn planned_tables(&self) -> Vec<PlannedTable> {
+    pub fn planned_tables(&self) -> Few<PlannedTable> {
         let planned = |(table, view): &(TableId, Arc<TableView>)| PlannedTable {
             table: *table,
             view: view.view,
@@ -62,7 +62,7 @@ impl Log {
     ///         published. Dropping the future leaves nothing half done.
     pub async fn execute<C: Command>(&self, mut command: C) -> Result<C::Answer, Error> {
         let shared = &*self.shared;
-        let touches: Vec<Touch> = command.touches().to_vec();
+        let touches: Few<Touch> = command.touches().into();
         let ticket = shared.ticket();
         let mut tries = 0;
         loop {
@@ -154,8 +154,8 @@ impl Shared {
 
     /// Reads the touched keys. The caller holds their locks.
     fn read(&self, touches: &[Touch]) -> Result<Read, Error> {
-        let mut tables: Vec<(TableId, Arc<TableView>)> = Vec::with_capacity(1);
-        let mut table_of = Vec::with_capacity(touches.len());
+        let mut tables: Few<(TableId, Arc<TableView>)> = Few::new();
+        let mut table_of = Few::with_capacity(touches.len());
         for touch in touches {
             let Some(wanted) = touch.table else {
                 table_of.push(None);
@@ -170,12 +170,12 @@ impl Shared {
             };
             table_of.push(Some(at));
         }
-        let bases: Vec<Base> =
+        let bases: Few<Base> =
             touches.iter().zip(&table_of).map(|(touch, at)| self.keys.base(touch, view_of(&tables, *at))).collect();
         // After the pending values: one that was retired in between is in this snapshot.
         let snapshot = self.cell.snapshot();
-        let mut values = Vec::with_capacity(touches.len());
-        let mut versions = Vec::with_capacity(touches.len());
+        let mut values = Few::with_capacity(touches.len());
+        let mut versions = Few::with_capacity(touches.len());
         let mut waits = Vec::new();
         for (touch, base) in touches.iter().zip(bases) {
             match base {

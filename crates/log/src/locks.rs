@@ -15,7 +15,7 @@ use headwater_types::HashKey;
 use headwater_types::hash::FixedMap;
 use parking_lot::Mutex;
 
-use crate::command::Touch;
+use crate::command::{Few, Touch};
 use crate::completion::Completion;
 use crate::pending::{Base, Pending};
 
@@ -46,8 +46,8 @@ impl Keys {
 
     /// Locks the keys of `touches` in key order.
     pub async fn lock<'a>(&'a self, ticket: Ticket, touches: &'a [Touch]) -> Guard<'a> {
-        let mut guard = Guard { keys: self, ticket, touches, held: Vec::with_capacity(touches.len()) };
-        let mut order: Vec<usize> = (0..touches.len()).collect();
+        let mut guard = Guard { keys: self, ticket, touches, held: Few::with_capacity(touches.len()) };
+        let mut order: Few<usize> = (0..touches.len()).collect();
         order.sort_by(|a, b| touches[*a].key.cmp(&touches[*b].key));
         for at in order {
             let touch = &touches[at];
@@ -133,7 +133,7 @@ pub(crate) struct Guard<'a> {
     keys: &'a Keys,
     ticket: Ticket,
     touches: &'a [Touch],
-    held: Vec<usize>,
+    held: Few<usize>,
 }
 
 impl Drop for Guard<'_> {

@@ -164,7 +164,7 @@ mod apart {
     use headwater_types::SequenceNumber;
     use tokio::sync::OwnedSemaphorePermit;
 
-    use crate::command::{Effect, Touch, ValueChange};
+    use crate::command::{Effect, Few, Touch, ValueChange};
     use crate::completion::{Completion, End};
     use crate::error::Error;
     use crate::execute::Read;
@@ -211,7 +211,7 @@ mod apart {
                     tables: read.tables.clone(),
                     table_of: part.iter().filter_map(|at| read.table_of.get(*at).copied()).collect(),
                     versions: part.iter().filter_map(|at| read.versions.get(*at).copied()).collect(),
-                    values: Vec::new(),
+                    values: Few::new(),
                     waits: Vec::new(),
                 };
                 let done = part.iter().filter_map(|at| effects.get_mut(*at).map(std::mem::take)).collect();

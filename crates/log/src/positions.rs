@@ -18,8 +18,10 @@ use headwater_storage::contract::{Direction, From, LogRecord, PageLimit};
 use headwater_storage::keyspace::{position_head, prefix};
 use headwater_types::hash::FixedMap;
 use headwater_types::{Millis, SequenceNumber, ShardUid, StreamUid, TableId};
+use smallvec::smallvec;
 
 use crate::append::{Append, RECORD_BYTES, touch};
+use crate::command::Few;
 use crate::completion::{Completion, End};
 use crate::error::Error;
 use crate::open::{Log, Shared};
@@ -257,7 +259,7 @@ impl Log {
         }
         let place = shared.queue.reserve(payloads).await?;
         let of = shared.view(source)?;
-        let mut tables = vec![planned(source, &of)];
+        let mut tables: Few<PlannedTable> = smallvec![planned(source, &of)];
         if !step.records.is_empty() {
             let view = shared.view(step.target)?;
             let serves = matches!(&view.definition, Owner::DataStream(stream) if stream.state.serves());

@@ -12,7 +12,7 @@ use headwater_types::{HashKey, ShardUid, TableId};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::command::Effect;
+use crate::command::{Effect, Few};
 use crate::completion::{Completion, End};
 use crate::definition::Change;
 use crate::error::Error;
@@ -25,7 +25,7 @@ const PLACE_BYTES: usize = 256;
 /// A decided plan.
 pub(crate) struct Planned {
     /// Tables with the view and the definition's version it was decided under.
-    pub tables: Vec<PlannedTable>,
+    pub tables: Few<PlannedTable>,
     pub touches: Vec<PlannedTouch>,
     /// A mover's positions.
     pub own: Vec<OwnHead>,

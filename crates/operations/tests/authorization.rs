@@ -116,7 +116,7 @@ fn a_tables_stream_is_one_resource_of_kinesis() {
                 let refusal = target.call(action, request.to_string().as_bytes()).await.expect_err(action);
                 assert_eq!(refusal.name(), "AccessDeniedException", "{action}: {refusal}");
                 let asked = recorder.asked.lock().expect("no panic before").clone();
-                let found: Vec<_> = asked.iter().map(|access| (&*access.action, &*access.resource_arn)).collect();
+                let found: Vec<_> = asked.iter().map(|access| (access.action, &*access.resource_arn)).collect();
                 assert_eq!(found, [(action, &*arn)], "{request}");
             }
         }
@@ -160,7 +160,7 @@ fn a_transaction_asks_for_the_actions_of_its_items() {
                 })
                 .collect();
             let mut found: Vec<(&str, String)> =
-                asked.iter().map(|access| (access.action.as_str(), access.resource_arn.clone())).collect();
+                asked.iter().map(|access| (access.action, access.resource_arn.clone())).collect();
             expected.sort();
             found.sort();
             assert_eq!(found, expected, "{operation}");

@@ -78,8 +78,10 @@ pub fn render(
     Ok(Replica { partition_key: format!("{:032x}", place.0), data: json })
 }
 
-/// Table, shard and number name a change for good, at every sending.
-fn event_id(table: &TableDefinition, shard: ShardUid, number: SequenceNumber) -> String {
+/// What a change is called: its table, its shard and its number name it for good, at every sending.
+///
+/// Shape: a UUID in text.
+pub fn event_id(table: &TableDefinition, shard: ShardUid, number: SequenceNumber) -> String {
     let name = [table.table_uuid.as_bytes(), &shard.0.to_be_bytes(), &number.0.to_be_bytes()].concat();
     uuid_text(HashKey::of(&name).0)
 }

@@ -54,8 +54,26 @@ pub fn type_code(kind: KeyKind) -> &'static str {
 
 /// The key of an item that is put.
 pub fn item_key(schema: &KeySchema, item: &Item) -> Result<ItemKey, KeyError> {
-    let hash = put_value(&schema.hash, item)?;
-    let range = schema.range.as_ref().map(|attribute| put_value(attribute, item)).transpose()?;
+    let range = schema.range.as_ref().and_then(|attribute| item.get(&attribute.name));
+    put_key(schema, item.get(&schema.hash.name), range)
+}
+
+/// The same of an item as it is stored.
+pub fn row_key(schema: &KeySchema, row: &Row) -> Result<Result<ItemKey, KeyError>, Corrupt> {
+    let stored = row.stored()?;
+    let value = |attribute: &KeyAttribute| stored.get(&attribute.name)?.map(|value| value.decode()).transpose();
+    let hash = value(&schema.hash)?;
+    let range = schema.range.as_ref().map(value).transpose()?.flatten();
+    Ok(put_key(schema, hash.as_ref(), range.as_ref()))
+}
+
+fn put_key(
+    schema: &KeySchema,
+    hash: Option<&AttributeValue>,
+    range: Option<&AttributeValue>,
+) -> Result<ItemKey, KeyError> {
+    let hash = put_value(&schema.hash, hash)?;
+    let range = schema.range.as_ref().map(|attribute| put_value(attribute, range)).transpose()?;
     let values = [(Some(hash), &schema.hash), (range, schema.range.as_ref().unwrap_or(&schema.hash))];
     for (value, attribute) in values {
         value.map_or(Ok(()), |value| check_empty(attribute, value))?;
@@ -95,8 +113,8 @@ pub fn check_queried<'a>(
     })
 }
 
-fn put_value<'a>(attribute: &KeyAttribute, item: &'a Item) -> Result<&'a AttributeValue, KeyError> {
-    let Some(value) = item.get(&attribute.name) else {
+fn put_value<'a>(attribute: &KeyAttribute, value: Option<&'a AttributeValue>) -> Result<&'a AttributeValue, KeyError> {
+    let Some(value) = value else {
         return Err(KeyError::Missing { name: attribute.name.clone() });
     };
     if value.type_code() == type_code(attribute.kind) {
@@ -153,7 +171,7 @@ pub fn table_prefix(table: TableId) -> Vec<u8> {
 /// Where an item lies in storage.
 pub fn storage_key(table: TableId, key: &ItemKey) -> Bytes {
     let mut bytes = table_prefix(table);
-    bytes.extend(&key.bytes);
+    bytes.extend_from_slice(&key.bytes);
     bytes.into()
 }
 

@@ -42,6 +42,9 @@ fn encode_bytes(tag: u8, bytes: &[u8], into: &mut Vec<u8>) {
 }
 
 fn encode_escaped(bytes: &[u8], into: &mut Vec<u8>) {
+    if !bytes.contains(&ESCAPE) {
+        return into.extend_from_slice(bytes);
+    }
     for &byte in bytes {
         into.push(byte);
         if byte == ESCAPE {
@@ -93,6 +96,9 @@ fn decode_escaped(bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
+/// Room for an item key; most need no more. Unit: bytes. Source: ours.
+const KEY_BYTES: usize = 96;
+
 /// A whole item key and its place.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct ItemKey {
@@ -105,7 +111,8 @@ pub struct ItemKey {
 impl ItemKey {
     /// The key of an item; `None` when a value's type cannot be a key.
     pub fn new(partition: &AttributeValue, sort: Option<&AttributeValue>) -> Option<Self> {
-        let mut bytes = vec![0; 16];
+        let mut bytes = Vec::with_capacity(KEY_BYTES);
+        bytes.extend([0; 16]);
         if !encode_part(partition, &mut bytes) {
             return None;
         }

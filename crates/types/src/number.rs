@@ -58,6 +58,14 @@ impl Number {
         if coefficient == 0 {
             return Ok(Self::ZERO);
         }
+        // Most coefficients are small, and these are cheaper to divide.
+        if let Ok(mut small) = i64::try_from(coefficient) {
+            while small % 10 == 0 {
+                small /= 10;
+                exponent += 1;
+            }
+            coefficient = i128::from(small);
+        }
         while coefficient % 10 == 0 {
             coefficient /= 10;
             exponent += 1;
@@ -133,7 +141,8 @@ impl Number {
         let mut bytes = Vec::with_capacity(24);
         bytes.push(class);
         bytes.extend(((self.magnitude() + EXPONENT_BIAS) as u16).to_be_bytes());
-        let text = self.coefficient.unsigned_abs().to_string();
+        let mut text = itoa::Buffer::new();
+        let text = text.format(self.coefficient.unsigned_abs());
         for pair in text.as_bytes().chunks(2) {
             let ones = pair.get(1).map_or(0, |digit| digit - b'0');
             bytes.push((pair[0] - b'0') * 10 + ones + 1);
@@ -209,7 +218,10 @@ impl Number {
 }
 
 fn digits(coefficient: i128) -> u32 {
-    coefficient.unsigned_abs().checked_ilog10().map_or(1, |log| log + 1)
+    let size = coefficient.unsigned_abs();
+    // Most are small, of which the logarithm is cheaper.
+    let log = u64::try_from(size).map_or_else(|_| size.checked_ilog10(), u64::checked_ilog10);
+    log.map_or(1, |log| log + 1)
 }
 
 /// Brings both halves to one sign and the lower one below its bound.
@@ -295,9 +307,12 @@ impl fmt::Display for Number {
         if self.coefficient < 0 {
             f.write_str("-")?;
         }
-        let text = self.coefficient.unsigned_abs().to_string();
+        let mut text = itoa::Buffer::new();
+        let text = text.format(self.coefficient.unsigned_abs());
         let exponent = i32::from(self.exponent);
-        if exponent >= 0 {
+        if exponent == 0 {
+            f.write_str(text)
+        } else if exponent > 0 {
             write!(f, "{text}{:0<1$}", "", exponent as usize)
         } else if self.magnitude() > 0 && self.coefficient != 0 {
             let (whole, fraction) = text.split_at(self.magnitude() as usize);

@@ -221,11 +221,6 @@ impl<'a> StoredItem<'a> {
     pub fn attributes(&self) -> impl Iterator<Item = Result<(&'a str, StoredValue<'a>), Corrupt>> + use<'a> {
         Attributes(self.0)
     }
-
-    /// Holds every part to its form: what passes can be read to its end. Errors: Corrupt.
-    pub fn check(&self) -> Result<(), Corrupt> {
-        Attributes(self.0).try_for_each(|part| part.and_then(|(_, value)| value.check()))
-    }
 }
 
 impl<'a> StoredValue<'a> {
@@ -270,17 +265,6 @@ impl<'a> StoredValue<'a> {
             tag::M => View::M(StoredItem(payload)),
             _ => return Err(Corrupt),
         })
-    }
-
-    fn check(&self) -> Result<(), Corrupt> {
-        match self.view()? {
-            View::S(_) | View::N(_) | View::B(_) | View::Bool(_) | View::Null => Ok(()),
-            View::Ss(mut set) => set.try_for_each(|member| text(member?).map(drop)),
-            View::Ns(mut set) => set.try_for_each(|member| number(member?).map(drop)),
-            View::Bs(mut set) => set.try_for_each(|member| member.map(drop)),
-            View::L(mut list) => list.try_for_each(|member| StoredValue(member?).check()),
-            View::M(map) => map.check(),
-        }
     }
 }
 
@@ -429,7 +413,6 @@ mod tests {
                 prop_assert_eq!(stored.get(name), Ok(Some(StoredValue::new(&alone))));
             }
             prop_assert_eq!(stored.get("no such attribute"), Ok(None));
-            prop_assert_eq!(stored.check(), Ok(()));
         }
 
         #[test]
@@ -438,9 +421,8 @@ mod tests {
             encode(&Item(map), &mut bytes);
             let at = at % bytes.len();
             bytes[at] ^= 1 << bit;
-            let decoded = decode(&bytes);
-            let checked = StoredItem::new(&bytes).and_then(|item| item.check());
-            prop_assert_eq!(checked.is_ok(), decoded.is_ok(), "whoever checks and whoever decodes see the same damage");
+            // Either is right; what matters is that it ends.
+            let _ = decode(&bytes);
         }
     }
 

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use headwater_api::Principal;
 use headwater_types::Millis;
 use hmac::{Hmac, Mac};
 use hyper::HeaderMap;
@@ -46,10 +47,8 @@ pub(crate) struct Refusal {
 /// A caller whose signature holds.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    pub(crate) access_key: Arc<str>,
-    /// `arn:aws:iam::{account}:user/{name}`: the credential's principal, or the access key.
-    pub(crate) arn: Arc<str>,
-    pub(crate) account: Arc<str>,
+    /// Its ARN is `arn:aws:iam::{account}:user/{name}`: of the credential's principal, or the access key.
+    pub(crate) principal: Arc<Principal>,
     /// From the signature's scope.
     pub(crate) region: Arc<str>,
 }
@@ -94,9 +93,11 @@ fn unrecognized() -> Refusal {
     }
 }
 
-/// A principal that is an ARN already stays one.
-fn user_arn(account: &str, name: &str) -> String {
-    if name.starts_with("arn:") { name.to_owned() } else { format!("arn:aws:iam::{account}:user/{name}") }
+/// A name that is an ARN already stays one.
+fn principal(account: &str, name: &str, access_key: &str) -> Arc<Principal> {
+    let is_arn = name.starts_with("arn:");
+    let arn = if is_arn { name.to_owned() } else { format!("arn:aws:iam::{account}:user/{name}") };
+    Arc::new(Principal { account: account.into(), arn, access_key: access_key.to_owned() })
 }
 
 /// Equal, in a time that depends on the lengths only.
@@ -143,12 +144,8 @@ impl Authenticator {
             return Err(invalid(fault));
         }
         let account = accounts.of(scope.key);
-        let caller = Arc::new(Caller {
-            access_key: scope.key.into(),
-            arn: user_arn(account, scope.key).into(),
-            account: account.into(),
-            region: scope.region.into(),
-        });
+        let caller =
+            Arc::new(Caller { principal: principal(account, scope.key, scope.key), region: scope.region.into() });
         self.remember(claim, Known { caller: caller.clone(), key: None, session_token: None });
         Ok(caller)
     }
@@ -168,9 +165,7 @@ impl Authenticator {
         scope.check(claim, request)?;
         let credential = keys.get(scope.key).ok_or_else(unrecognized)?;
         let caller = Arc::new(Caller {
-            access_key: scope.key.into(),
-            arn: user_arn(&credential.account, credential.principal.as_deref().unwrap_or(scope.key)).into(),
-            account: credential.account.as_str().into(),
+            principal: principal(&credential.account, credential.principal.as_deref().unwrap_or(scope.key), scope.key),
             region: scope.region.into(),
         });
         Ok(self.remember(

@@ -73,9 +73,14 @@ pub(crate) fn append_extended(out: &mut Vec<u8>, at: Millis) {
     out.push(b'Z');
 }
 
-fn append_padded(out: &mut Vec<u8>, value: i64, width: u32) {
-    for place in (0..width).rev() {
-        out.push(b'0' + (value / 10i64.pow(place) % 10) as u8);
+/// Appends a number of at most `width` digits with zeros in front.
+pub(crate) fn append_padded(out: &mut Vec<u8>, value: i64, width: usize) {
+    let mut rest = value as u32;
+    let start = out.len();
+    out.resize(start + width, b'0');
+    for digit in out.iter_mut().skip(start).rev() {
+        *digit += (rest % 10) as u8;
+        rest /= 10;
     }
 }
 

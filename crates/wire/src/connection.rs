@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use headwater_types::{BoxFuture, Runtime};
 use hyper::body::Incoming;
 use hyper::rt::{Sleep, Timer};
@@ -124,23 +126,18 @@ pub(crate) async fn serve<IO>(
         })
     };
     let mut connection = pin!(builder.serve_connection(io, service));
-    let mut watchdog = pin!(activity.watch(&shared.settings, &shared.runtime));
     let mut rest = phase.clone();
-    let mut stopping = pin!(async {
+    // What may end it beside itself: looked at when it was woken, not at every request.
+    let mut ends: FuturesUnordered<BoxFuture<'_, Ended>> = FuturesUnordered::new();
+    ends.push(Box::pin(async {
+        activity.watch(&shared.settings, &shared.runtime).await;
+        Ended::TimedOut
+    }));
+    ends.push(Box::pin(async {
         let stop = phase.wait_for(|phase| *phase != Phase::Serving).await.map(|phase| *phase);
-        stop.unwrap_or(Phase::Dropping)
-    });
-    let asked = poll_fn(|context| {
-        if let Poll::Ready(result) = connection.as_mut().poll(context) {
-            return Poll::Ready(Ended::Over(result.is_err()));
-        }
-        if let Poll::Ready(phase) = stopping.as_mut().poll(context) {
-            return Poll::Ready(Ended::Stop(phase));
-        }
-        watchdog.as_mut().poll(context).map(|()| Ended::TimedOut)
-    })
-    .await;
-    match asked {
+        Ended::Stop(stop.unwrap_or(Phase::Dropping))
+    }));
+    match ended(connection.as_mut(), &mut ends).await {
         Ended::Over(was_cut) => tracing::trace!(was_cut, "connection over"),
         Ended::TimedOut => shared.metrics.connections_timed_out.add(1),
         Ended::Stop(Phase::Serving | Phase::Dropping) => {}
@@ -148,19 +145,28 @@ pub(crate) async fn serve<IO>(
             connection.as_mut().graceful_shutdown();
             // They would last for minutes; their subscribers come back to whoever serves then.
             activity.end_pushes();
-            let mut dropping = pin!(async {
+            ends.push(Box::pin(async {
                 // A server that is gone drops its connections too.
                 let _ = rest.wait_for(|phase| *phase == Phase::Dropping).await;
-            });
-            poll_fn(|context| {
-                if connection.as_mut().poll(context).is_ready() || watchdog.as_mut().poll(context).is_ready() {
-                    return Poll::Ready(());
-                }
-                dropping.as_mut().poll(context)
-            })
-            .await;
+                Ended::Stop(Phase::Dropping)
+            }));
+            ended(connection.as_mut(), &mut ends).await;
         }
     }
+}
+
+/// How a connection ends: by itself, or by what comes first of `ends`, of which one is left.
+async fn ended<E>(
+    mut connection: Pin<&mut impl Future<Output = Result<(), E>>>,
+    ends: &mut FuturesUnordered<BoxFuture<'_, Ended>>,
+) -> Ended {
+    poll_fn(|context| {
+        if let Poll::Ready(result) = connection.as_mut().poll(context) {
+            return Poll::Ready(Ended::Over(result.is_err()));
+        }
+        ends.poll_next_unpin(context).map(|ended| ended.unwrap_or(Ended::TimedOut))
+    })
+    .await
 }
 
 enum Ended {

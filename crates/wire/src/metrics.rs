@@ -121,13 +121,13 @@ pub struct Metrics {
     pub pushed_bytes: Count,
     /// Audit lines dropped.
     pub audit_dropped: Count,
-    operations: BTreeMap<(Api, &'static str), Operation>,
+    /// In the order of `Api::ALL` and of each one's operations.
+    operations: [Vec<Operation>; Api::ALL.len()],
     errors: Mutex<BTreeMap<(Api, &'static str), u64>>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let names = |api: Api| api.operations().iter().map(move |name| ((api, *name), Operation::default()));
         Self {
             connections: Count::default(),
             connections_open: Count::default(),
@@ -143,7 +143,7 @@ impl Default for Metrics {
             pushed_events: Count::default(),
             pushed_bytes: Count::default(),
             audit_dropped: Count::default(),
-            operations: Api::ALL.into_iter().flat_map(names).collect(),
+            operations: Api::ALL.map(|api| api.operations().iter().map(|_| Operation::default()).collect()),
             errors: Mutex::default(),
         }
     }
@@ -159,7 +159,7 @@ impl Metrics {
         code: Option<&'static str>,
         took: Duration,
     ) {
-        if let Some(counters) = self.operations.get(&(api, operation)) {
+        if let Some(counters) = self.operation(api, operation) {
             let micros = took.as_micros() as u64;
             counters.calls(Outcome::of(status)).add(1);
             counters.latency_us.add(micros);
@@ -172,9 +172,16 @@ impl Metrics {
         }
     }
 
+    fn operation(&self, api: Api, name: &str) -> Option<&Operation> {
+        let at = api.operations().binary_search(&name).ok()?;
+        self.operations.get(api as usize)?.get(at)
+    }
+
     /// Counters of every operation of every API.
     pub fn operations(&self) -> impl Iterator<Item = (Api, &'static str, &Operation)> {
-        self.operations.iter().map(|((api, name), counters)| (*api, *name, counters))
+        Api::ALL.into_iter().zip(&self.operations).flat_map(|(api, counters)| {
+            api.operations().iter().zip(counters).map(move |(name, counters)| (api, *name, counters))
+        })
     }
 
     /// How often each error was answered.

@@ -1,5 +1,7 @@
 //! Request ids in the form of each service.
 
+use std::sync::Arc;
+
 use headwater_api::Api;
 use headwater_types::Runtime;
 
@@ -9,21 +11,22 @@ const BASE_32: &[u8; 32] = b"0123456789ABCDEFGHIJKLMNOPQRSTUV";
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// A new request id: 52 characters of `[A-Z0-9]` for DynamoDB, a UUID for the others; 128 random bits, or 122.
-pub(crate) fn next(api: Api, runtime: &Runtime) -> String {
+pub(crate) fn next(api: Api, runtime: &Runtime) -> Arc<str> {
     let bits = runtime.random_u128();
     match api {
         Api::DynamoDb | Api::DynamoDbStreams => dynamodb(bits),
-        Api::Kinesis | Api::Firehose => uuid(bits),
+        Api::Kinesis | Api::Firehose => uuid(bits).into(),
     }
 }
 
-fn dynamodb(bits: u128) -> String {
-    let mut id = String::with_capacity(52);
-    for place in 0..26 {
-        id.push(char::from(BASE_32[(bits >> (5 * place)) as usize & 31]));
+fn dynamodb(bits: u128) -> Arc<str> {
+    let mut id = [0; 52];
+    let (head, tail) = id.split_at_mut(26);
+    for (place, letter) in head.iter_mut().enumerate() {
+        *letter = BASE_32[(bits >> (5 * place)) as usize & 31];
     }
-    id.extend(DYNAMODB_TAIL.iter().map(|byte| char::from(*byte)));
-    id
+    tail.copy_from_slice(DYNAMODB_TAIL);
+    std::str::from_utf8(&id).expect("all of it is ASCII").into()
 }
 
 fn uuid(bits: u128) -> String {

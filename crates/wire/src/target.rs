@@ -1,8 +1,10 @@
 //! From a request's head to what it asks for: an operation of ours, something of another service, or nothing we know.
 
 use headwater_api::Api;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method};
+
+static TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
 /// The APIs a listener serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,7 +90,8 @@ pub(crate) enum Destination {
 
 fn content_type(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    Some(value.split(';').next().unwrap_or_default().trim())
+    let end = value.bytes().position(|byte| byte == b';').unwrap_or(value.len());
+    Some(value.get(..end).unwrap_or_default().trim_ascii())
 }
 
 /// Finds what a request asks for; `is_bodyless` when it has no body, where a content type may be missing.
@@ -102,7 +105,7 @@ pub(crate) fn find(method: &Method, path: &str, headers: &HeaderMap, is_bodyless
     if method != Method::POST {
         return Destination::Nothing;
     }
-    let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok());
+    let target = headers.get(&TARGET).and_then(|value| value.to_str().ok());
     let format = match content_type(headers) {
         Some("application/x-amz-json-1.0") => Format::Json10,
         Some("application/x-amz-json-1.1") => Format::Json11,

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use headwater_api::{
-    Api, Authorizer, Call, Caller, Document, Error, Principal, Reply, Transport, codes, dynamodb, dynamodb_streams,
-    firehose, json, kinesis,
+    Api, Authorizer, Call, Caller, Document, Error, Reply, Transport, codes, dynamodb, dynamodb_streams, firehose,
+    json, kinesis,
 };
 use headwater_types::{Clock, Runtime};
 use hyper::header::{HOST, HeaderValue, USER_AGENT};
@@ -45,6 +45,9 @@ pub(crate) struct Shared {
     pub(crate) room: BodyRoom,
     pub(crate) faults: Arc<Faults>,
 }
+
+/// Room for an answer in JSON; most need no more. Unit: bytes. Source: ours.
+const ANSWER_BYTES: usize = 2 * 1_024;
 
 /// The other side of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -107,7 +110,7 @@ async fn decide<B>(
     head: &Parts,
     body: B,
     destination: Destination,
-    id: &str,
+    id: &Arc<str>,
     record: &mut Record<'_>,
 ) -> Answer
 where
@@ -174,13 +177,13 @@ struct Called<'a> {
     api: Api,
     operation: &'static str,
     format: Format,
-    id: &'a str,
+    id: &'a Arc<str>,
 }
 
 /// What a client is not told goes to the log.
 fn report(error: &Error, called: &Called<'_>) {
     if error.code().is_fault() {
-        let (operation, request_id) = (called.operation, called.id);
+        let (operation, request_id) = (called.operation, &**called.id);
         let cause = error.cause().unwrap_or_else(|| error.message().unwrap_or_default());
         tracing::error!(operation, request_id, code = error.name(), cause, "a call failed");
     }
@@ -204,9 +207,9 @@ async fn call(
     };
     let call = Call::new(
         Caller {
-            principal: principal(&caller),
-            region: caller.region.to_string(),
-            request_id: called.id.to_owned(),
+            principal: caller.principal.clone(),
+            region: caller.region.clone(),
+            request_id: called.id.clone(),
             api: called.api,
             operation: called.operation,
             deadline: None,
@@ -256,14 +259,6 @@ async fn guarded(shared: &Shared, call: &Call, format: Format, body: &[u8]) -> R
 
 fn host(head: &Parts) -> Option<&str> {
     text(&head.headers, HOST).or_else(|| head.uri.authority().map(|authority| authority.as_str()))
-}
-
-fn principal(caller: &auth::Caller) -> Principal {
-    Principal {
-        account: caller.account.to_string(),
-        arn: caller.arn.to_string(),
-        access_key: caller.access_key.to_string(),
-    }
 }
 
 fn authenticate(shared: &Shared, head: &Parts, api: Api, body: &[u8]) -> Result<Arc<auth::Caller>, Error> {
@@ -326,9 +321,9 @@ async fn run(shared: &Shared, call: &Call, format: Format, body: &[u8]) -> Resul
             Answer::new(200, content_type, writer.into_bytes())
         }
         (Reply::Body(value), _) => {
-            let mut writer = json::Writer::with_capacity(512);
+            let mut writer = json::Writer::with_capacity(ANSWER_BYTES);
             value.encode(&mut writer);
-            Answer::new(200, content_type, writer.into_bytes())
+            Answer::new(200, content_type, writer.finish()?)
         }
         (Reply::Empty, Api::DynamoDb | Api::DynamoDbStreams) => {
             Answer::new(200, content_type, Bytes::from_static(b"{}"))

@@ -14,6 +14,8 @@ use crate::server::Failure;
 
 /// Long enough for whatever a lost request still did: no fault keeps one that long.
 const SETTLED: Duration = Duration::from_secs(5);
+/// A pause before a name is asked for again that a deleted table still has.
+const DRAINED: Duration = Duration::from_millis(40);
 
 /// What DescribeTable says.
 #[derive(Clone, PartialEq, Debug)]
@@ -95,11 +97,14 @@ impl Admin {
                 if let Failure::Refused { name, body } = failure
                     && !protocol::may_be_met(name)
                     && !busy(change, name, body)
+                    && !self.is_draining(change, name)
                 {
                     let text = format!("{operation} of {} is refused: {name} {body}", self.table.name);
                     self.sim.notice(Violation::new("a valid change of a table is done", text));
                 }
-                self.sim.cluster.control().sleep(SETTLED).await;
+                let drains = matches!(failure, Failure::Refused { name, .. } if self.is_draining(change, name));
+                let pause = if drains { self.sim.dice().time(DRAINED) } else { SETTLED };
+                self.sim.cluster.control().sleep(pause).await;
                 self.describe().await
             }
         };
@@ -115,6 +120,12 @@ impl Admin {
         let known = self.sim.tick();
         let table = self.table.name.clone();
         self.sim.history.lock().tables.push(TableEvent { table, change, invoked, known, done, stream });
+    }
+
+    /// A replicated table that was deleted keeps its name until all its changes were sent.
+    fn is_draining(&self, change: TableChange, name: &str) -> bool {
+        let is_replicated = self.sim.plan.replication.is_some();
+        is_replicated && change == TableChange::Create && name == "ResourceInUseException"
     }
 
     fn request(&self, change: TableChange) -> (&'static str, Value) {
@@ -136,6 +147,7 @@ impl Admin {
 
     async fn describe(&self) -> Option<Described> {
         match self.sim.insist("DescribeTable", json!({"TableName": self.table.name})).await {
+            Ok(body) if body["Table"]["TableStatus"] == "DELETING" => None,
             Ok(body) => described(&body["Table"]),
             Err(Failure::Refused { name: "ResourceNotFoundException", .. }) => None,
             Err(failure) => {

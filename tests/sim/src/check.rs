@@ -1,19 +1,20 @@
 //! The checkers: each takes the history of one run and names every promise it finds broken.
 
-mod changes;
+pub(crate) mod changes;
 mod items;
 mod ledger;
 mod shards;
 #[cfg(test)]
 mod tests;
-mod timeline;
+pub(crate) mod timeline;
 mod trimming;
 mod wholes;
 
-use crate::data_streams;
 use crate::data_streams::history::Counts;
 use crate::history::{Directed, History, Violation};
+use crate::replication::history::Counts as Replicated;
 use crate::structures::Compared;
+use crate::{data_streams, replication};
 
 /// Of what clients notice themselves, what must not be even where a crash takes answers back.
 const RELAXED_TOO: [&str; 10] = [
@@ -72,6 +73,8 @@ pub struct Checked {
     pub split: u64,
     /// Data streams.
     pub data: Counts,
+    /// Tables that were replicated to data streams.
+    pub replicated: Replicated,
 }
 
 impl Checked {
@@ -102,6 +105,7 @@ impl Checked {
         self.rolled_over += other.rolled_over;
         self.split += other.split;
         self.data.add(other.data);
+        self.replicated.add(other.replicated);
     }
 }
 
@@ -121,6 +125,7 @@ pub fn all(history: &History) -> (Checked, Vec<Violation>) {
     }
     found.extend(history.data.noticed.iter().cloned());
     checked.data = data_streams::check::all(&history.data, &mut found);
+    checked.replicated = replication::check::all(history, &mut found);
     ledger::check(history, &mut checked, &mut found);
     shards::check(history, &mut checked, &mut found);
     trimming::check(history, &mut checked, &mut found);

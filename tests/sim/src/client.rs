@@ -15,6 +15,7 @@ use crate::cluster::Cluster;
 use crate::history::{End, Event, History, Key, Violation, Whole};
 use crate::plan::{Dice, OPERATIONS_MIN, Plan, TablePlan};
 use crate::protocol;
+use crate::replication::keeper::Keeper;
 use crate::server::{self, Failure, Server};
 use crate::spec::{Action, Answer, Condition, Item, Operation, Returns};
 
@@ -30,6 +31,8 @@ pub struct Sim {
     pub progress: watch::Sender<u64>,
     /// How far the writers of data streams are.
     pub streams: Streams,
+    /// What was seen of replications; locked by who waits for nothing meanwhile.
+    pub replicas: Mutex<Keeper>,
     /// Held for reading while a token is in use, for writing while store time jumps: a token lives ten minutes of it.
     pub tokens: RwLock<()>,
     /// The newest store time that any node has shown. Unit: ms.
@@ -53,9 +56,11 @@ impl Sim {
 
     /// What is shared before anything has happened.
     pub fn new(cluster: Arc<Cluster>, plan: Plan, history: History) -> Self {
+        let replicas = Mutex::new(Keeper::new(plan.mode));
         Self {
             cluster,
             plan,
+            replicas,
             history: Mutex::new(history),
             progress: watch::Sender::new(0),
             streams: Streams { made: watch::Sender::new(0) },

@@ -1,7 +1,7 @@
 //! The nodes of a run: opened, killed, opened again, on one durable state.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::embedded::{Disk, Found};
 use crate::plan::{Dice, Mode, Plan};
 use crate::planted::Bug;
+use crate::replication;
 use crate::server::Server;
 
 /// World number of what belongs to no node: clients, readers, the supervisor.
@@ -63,6 +64,8 @@ pub struct Cluster {
     faults: Mutex<Faults>,
     /// Handles on the model engine, to end its faults.
     nodes: Mutex<Vec<Arc<Node>>>,
+    /// Shards refuse most of what movers put into them.
+    refuses_replicas: Arc<AtomicBool>,
 }
 
 /// How the nodes fared.
@@ -119,6 +122,7 @@ impl Cluster {
             strikes: (0..nodes).map(|_| watch::Sender::new(0)).collect(),
             faults: Mutex::new(plan.faults),
             nodes: Mutex::new(Vec::new()),
+            refuses_replicas: Arc::default(),
         })
     }
 
@@ -196,6 +200,11 @@ impl Cluster {
         }
     }
 
+    /// From now on the shards of targets refuse most of what movers put into them, or no longer.
+    pub fn refuse_replicas(&self, refuses: bool) {
+        self.refuses_replicas.store(refuses, Ordering::Relaxed);
+    }
+
     /// Whether all faults have ended.
     pub fn is_calm(&self) -> bool {
         *self.phase.borrow() == Phase::Calm
@@ -262,8 +271,10 @@ impl Cluster {
             // A fault struck while opening (full, closed, crashed): try again.
             Either::Left(_) | Either::Right(_) => return Death::Crashed,
         };
-        let jobs = Jobs::start(log.clone(), crate::planted::job_settings(self.bug));
-        self.slots[slot].send_replace(Some(Arc::new(Server::new(number, runtime.clone(), log.clone(), cell))));
+        let doors = replication::doors(&self.plan, &log, &self.refuses_replicas);
+        let jobs = Jobs::start_with(log.clone(), crate::planted::job_settings(self.bug), doors);
+        let server = Server::new(number, runtime.clone(), log.clone(), cell, jobs.clone());
+        self.slots[slot].send_replace(Some(Arc::new(server)));
         let mut strikes = self.strikes[slot].subscribe();
         let struck = Box::pin(async move {
             if strikes.changed().await.is_err() {

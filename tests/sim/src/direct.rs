@@ -25,7 +25,7 @@ pub const SPLITS_MIN: u64 = 2;
 const SETTLED: Duration = Duration::from_secs(5);
 
 /// Waits until so much of all requests has been made. Unit of `part`: percent.
-async fn part_done(sim: &Sim, part: u64) {
+pub async fn part_done(sim: &Sim, part: u64) {
     let mark = sim.plan.clients * sim.plan.requests * part / 100;
     // The sender lives as long as the run.
     let _ = sim.progress.subscribe().wait_for(|made| *made >= mark).await;

@@ -17,6 +17,9 @@ use crate::server::Failure;
 pub const TABLE: &str = "expiry-0";
 const ITEMS: u64 = 8;
 
+/// The changes of each item, in order: old and new image, null where there is none, and whether the service made it.
+pub type Told = BTreeMap<String, Vec<(Value, Value, bool)>>;
+
 /// Makes the table and switches expiry on.
 pub async fn create(sim: &Arc<Sim>) {
     let request = json!({
@@ -72,6 +75,7 @@ pub async fn client(sim: Arc<Sim>, requests: u64) {
 /// Judges the stream and what is left; gives how many items the service deleted.
 pub async fn last_look(sim: &Arc<Sim>) -> u64 {
     let mut items: BTreeMap<String, Value> = BTreeMap::new();
+    let mut told = Told::new();
     let mut deleted = 0;
     for record in all_records(sim, TABLE).await {
         let change = &record["dynamodb"];
@@ -81,7 +85,10 @@ pub async fn last_look(sim: &Arc<Sim>) -> u64 {
             let text = format!("{pk} was {:?}, a record says {old:?}", items.get(&pk));
             sim.notice(Violation::new("the table is the fold of its stream", text));
         }
-        if record.get("userIdentity").is_some() {
+        let by_service = record.get("userIdentity").is_some();
+        let images = (change["OldImage"].clone(), change["NewImage"].clone());
+        told.entry(pk.clone()).or_default().push((images.0, images.1, by_service));
+        if by_service {
             deleted += 1;
             let t = old.and_then(|old| old["t"]["N"].as_str()).and_then(|t| t.parse::<i64>().ok());
             let at = change["ApproximateCreationDateTime"].as_f64().unwrap_or_default() as i64;
@@ -96,6 +103,7 @@ pub async fn last_look(sim: &Arc<Sim>) -> u64 {
             None => drop(items.remove(&pk)),
         }
     }
+    sim.history.lock().told = told;
     let Ok(body) = sim.insist("Scan", json!({"TableName": TABLE, "ConsistentRead": true})).await else {
         sim.notice(Violation::new("a table that exists is found", format!("the last Scan of {TABLE} fails")));
         return deleted;

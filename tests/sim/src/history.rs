@@ -8,6 +8,7 @@ use crate::ledger::Ledger;
 use crate::linearize::Call;
 use crate::spec::{Answer, Item, Operation};
 use crate::structures::Compared;
+use crate::{expiry, replication};
 
 /// An item's name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -211,6 +212,10 @@ pub struct History {
     pub ledger: Ledger,
     /// What was seen of data streams.
     pub data: Seen,
+    /// What was seen of replications.
+    pub replication: replication::history::Seen,
+    /// What the stream of the expiry's table tells, by item.
+    pub told: expiry::Told,
     /// What was compared in snapshots.
     pub compared: Compared,
     /// Snapshots that were held and asked again.

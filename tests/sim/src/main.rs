@@ -28,6 +28,9 @@ struct Arguments {
     /// Look for each planted bug instead; fails when one is not found.
     #[arg(long)]
     planted: bool,
+    /// With `--planted`: only this one, by its name.
+    #[arg(long, requires = "planted")]
+    bug: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -63,7 +66,7 @@ const FAULTS_FROM: u64 = 20;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.planted {
-        return headwater_sim::planted::hunt(arguments.seeds.unwrap_or(HUNT_SEEDS_MAX));
+        return headwater_sim::planted::hunt(arguments.seeds.unwrap_or(HUNT_SEEDS_MAX), arguments.bug.as_deref());
     }
     let seeds = arguments.seeds.unwrap_or(if arguments.seconds.is_some() { u64::MAX } else { SEEDS });
     let modes = arguments.mode.list();
@@ -80,7 +83,7 @@ fn main() -> ExitCode {
             total.add(&outcome);
             if !outcome.violations.is_empty() {
                 print!("{}", report::violations(&outcome));
-                println!("{}\n{}", total.line(), total.data_line());
+                println!("{}", total.lines(watch.elapsed()));
                 return ExitCode::FAILURE;
             }
             if seed.is_multiple_of(REPEAT_EVERY) {
@@ -92,7 +95,7 @@ fn main() -> ExitCode {
                 }
             }
         }
-        println!("{} in {:.1} s\n{}", total.line(), watch.elapsed().as_secs_f64(), total.data_line());
+        println!("{}", total.lines(watch.elapsed()));
         let empty = total.empty();
         if total.seeds >= FAULTS_FROM && !empty.is_empty() {
             println!("mode {}: nothing to show for {}", mode.name(), empty.join(", "));

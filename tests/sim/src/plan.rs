@@ -7,6 +7,7 @@ use headwater_types::Runtime;
 
 use crate::data_streams::plan::StreamsPlan;
 use crate::history::Key;
+use crate::replication::plan::ReplicationPlan;
 
 /// Fewest operations of a run.
 pub const OPERATIONS_MIN: u64 = 2_000;
@@ -169,6 +170,8 @@ pub struct Plan {
     pub partition_bytes: i64,
     /// Data streams.
     pub data: StreamsPlan,
+    /// Replication of the tables to data streams, in some seeds.
+    pub replication: Option<ReplicationPlan>,
 }
 
 /// Draws numbers from the run's seed.
@@ -203,8 +206,8 @@ impl Dice {
 }
 
 impl Plan {
-    /// What the seed behind `dice` decides.
-    pub fn draw(mode: Mode, dice: &Dice) -> Self {
+    /// What the seed behind `dice` decides. `replicates`: the tables are replicated to data streams.
+    pub fn draw(mode: Mode, dice: &Dice, replicates: bool) -> Self {
         let tables = (0..dice.between(1, 3)).map(|index| table(index, dice)).collect();
         let clients = dice.between(3, 10);
         // Now and then a run takes minutes, so that what happens twice a minute (trimming) happens in it.
@@ -240,6 +243,8 @@ impl Plan {
             split_writes: if data.slow { 20 } else { *dice.pick(&[20, 200, 1_000]) },
             partition_bytes: *dice.pick(&[20_000, 10_000_000_000]),
             data,
+            // Drawn last: a seed without it goes as it did before there was any.
+            replication: replicates.then(|| ReplicationPlan::draw(dice)),
         }
     }
 }

@@ -8,6 +8,7 @@ use headwater_storage::embedded as storage;
 
 use crate::data_streams::check as data;
 use crate::plan::{Mode, Plan};
+use crate::replication::check as replication;
 use crate::run::run;
 
 /// A bug to switch on; the code for it is there only with the feature `planted-bugs`.
@@ -57,11 +58,13 @@ pub enum Bug {
     SubscriptionRepeats,
     /// A merged shard's end names its child only if it is the first parent.
     ChildOfFirstParent,
+    /// A replication commits its position before the records that it stands for.
+    PositionApart,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::NumberBeforeCommit,
         Self::AckBeforeSync,
         Self::NoSync,
@@ -84,6 +87,7 @@ impl Bug {
         Self::SubscriptionSkips,
         Self::SubscriptionRepeats,
         Self::ChildOfFirstParent,
+        Self::PositionApart,
     ];
 
     /// Where it can show itself.
@@ -139,6 +143,7 @@ impl Bug {
             Self::RetentionRevives => &[data::LATE],
             Self::SubscriptionSkips | Self::SubscriptionRepeats => &[data::PUSHED],
             Self::ChildOfFirstParent => &[data::CHILDREN],
+            Self::PositionApart => &[replication::EXACT, replication::ONCE],
         }
     }
 }
@@ -178,7 +183,8 @@ pub fn job_settings(bug: Option<Bug>) -> JobSettings {
     let planted = match bug {
         Some(Bug::BackfillStale) => Some(headwater_table::planted::PlantedBug::BackfillStale),
         Some(Bug::TtlBlind) => Some(headwater_table::planted::PlantedBug::TtlBlind),
-        Some(Bug::CursorApart) => Some(headwater_table::planted::PlantedBug::CursorApart),
+        // One switch for all that a job's cursor may be apart from.
+        Some(Bug::CursorApart | Bug::PositionApart) => Some(headwater_table::planted::PlantedBug::CursorApart),
         Some(_) | None => None,
     };
     // What one lost step leaves out is soon written again by the clients: this bug needs a step that covers a table.
@@ -186,8 +192,8 @@ pub fn job_settings(bug: Option<Bug>) -> JobSettings {
     JobSettings { rows_per_step, rows_per_second: 400, planted, ..JobSettings::default() }
 }
 
-/// Looks for each bug, in at most `seeds_max` seeds; a bug that is not found is a failure.
-pub fn hunt(seeds_max: u64) -> ExitCode {
+/// Looks for each bug, or for the one that is named, in at most `seeds_max` seeds; a bug that is not found is a failure.
+pub fn hunt(seeds_max: u64, only: Option<&str>) -> ExitCode {
     if !cfg!(feature = "planted-bugs") {
         println!("built without the feature planted-bugs: there is nothing to find");
         return ExitCode::FAILURE;
@@ -196,7 +202,13 @@ pub fn hunt(seeds_max: u64) -> ExitCode {
     // A bug may end in a panic: what it says is printed once, by this function.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    for bug in Bug::ALL {
+    let bugs: Vec<Bug> =
+        Bug::ALL.into_iter().filter(|bug| only.is_none_or(|name| name == format!("{bug:?}"))).collect();
+    if bugs.is_empty() {
+        println!("there is no such bug: {only:?}");
+        return ExitCode::FAILURE;
+    }
+    for bug in bugs {
         let mode = bug.mode().name();
         let found = (1..=seeds_max).find_map(|seed| {
             let outcome = run(seed, bug.mode(), Some(bug));

@@ -1,11 +1,13 @@
 //! What is printed: figures per mode, and a violation with the history around it.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use crate::check::Checked;
 use crate::cluster::Fared;
 use crate::history::Directed;
 use crate::plan::Mode;
+use crate::replication::history::{RARE, STRICT};
 use crate::run::Outcome;
 use crate::structures::Compared;
 
@@ -53,8 +55,13 @@ impl Total {
         self.checked.add(outcome.checked);
     }
 
-    /// One line.
-    pub fn line(&self) -> String {
+    /// All lines. `took`: real time.
+    pub fn lines(&self, took: Duration) -> String {
+        let (line, seconds) = (self.line(), took.as_secs_f64());
+        format!("{line} in {seconds:.1} s\n{}\n{}", self.data_line(), self.replication_line())
+    }
+
+    fn line(&self) -> String {
         let Self { seeds, repeated, operations, acknowledged, steps, trace, .. } = self;
         let Fared { crashes, fenced, unknown, full, opened, replayed, copied } = self.fared;
         let Checked { items, operations: ordered, undecided, records, traced, wholes, shards, .. } = self.checked;
@@ -79,9 +86,15 @@ impl Total {
     }
 
     /// A line about data streams.
-    pub fn data_line(&self) -> String {
+    fn data_line(&self) -> String {
         let figures = self.checked.data.figures().into_iter().map(|(name, figure)| format!("{name} {figure}"));
         format!("{:<10} data streams: {}", self.mode.name(), figures.collect::<Vec<_>>().join(", "))
+    }
+
+    /// A line about replications.
+    fn replication_line(&self) -> String {
+        let figures = self.checked.replicated.figures().into_iter().map(|(name, figure)| format!("{name} {figure}"));
+        format!("{:<10} replication: {}", self.mode.name(), figures.collect::<Vec<_>>().join(", "))
     }
 
     /// Figures that must not be zero after so many seeds: a simulation without faults or records proves nothing.
@@ -107,6 +120,8 @@ impl Total {
         ];
         let trimmed = |name: &str| self.mode == Mode::Relaxed && name == "records trimmed";
         figures.extend(self.checked.data.figures().into_iter().filter(|(name, _)| !trimmed(name)));
+        let may_be_zero = |name: &str| RARE.contains(&name) || self.mode == Mode::Relaxed && name == STRICT;
+        figures.extend(self.checked.replicated.figures().into_iter().filter(|(name, _)| !may_be_zero(name)));
         if self.mode != Mode::Relaxed {
             figures.push(("trimmed records", self.checked.trimmed));
             figures.push(("trims by order", self.checked.directed.trims));
@@ -142,6 +157,9 @@ pub fn violations(outcome: &Outcome) -> String {
             text.push_str(&history.excerpt(key, LINES_MAX));
             shown.push(key);
         }
+    }
+    for sending in &history.replication.sendings {
+        let _ = writeln!(text, "replication {sending}");
     }
     let _ = writeln!(text, "requests: {:?}", history.requests);
     let _ = writeln!(text, "again: headwater-sim --mode {} --start {seed} --seeds 1", mode.name());

@@ -22,9 +22,10 @@ use crate::plan::{Dice, Mode, OPERATIONS_MIN, Plan, TablePlan};
 use crate::planted::Bug;
 use crate::protocol;
 use crate::reader::Reader;
+use crate::replication::plan::replicates;
 use crate::server::scope;
 use crate::spec::{Action, Answer, Item, Operation};
-use crate::{direct, expiry, held, ledger, structures};
+use crate::{direct, expiry, held, ledger, replication, structures};
 
 /// Steps of a run; one of a few hundred requests takes a few hundred thousand.
 const STEPS_MAX: u64 = 20_000_000;
@@ -60,7 +61,7 @@ pub fn run(seed: u64, mode: Mode, bug: Option<Bug>) -> Outcome {
     let world = World::new(seed);
     world.limit_steps(if bug.is_some() { HUNT_STEPS_MAX } else { STEPS_MAX });
     let dice = Dice(world.node(CONTROL));
-    let plan = Plan::draw(mode, &dice);
+    let plan = Plan::draw(mode, &dice, replicates(seed));
     let cluster = Cluster::new(&world, &plan, bug);
     let mut history = History::default();
     history.relaxed = mode == Mode::Relaxed;
@@ -71,7 +72,8 @@ pub fn run(seed: u64, mode: Mode, bug: Option<Bug>) -> Outcome {
     // What unwound may still be borrowed by tasks: they go first.
     let _ = catch_unwind(AssertUnwindSafe(|| world.end()));
     let fared = cluster.fared();
-    let history = std::mem::take(&mut *sim.history.lock());
+    let mut history = std::mem::take(&mut *sim.history.lock());
+    history.replication = std::mem::take(&mut sim.replicas.lock().seen);
     let (checked, mut violations) = match ended {
         Ok(()) => check::all(&history),
         Err(panic) => {
@@ -112,6 +114,7 @@ async fn scenario(sim: Arc<Sim>) {
         ledger::create(&sim).await;
         expiry::create(&sim).await;
     }
+    let mut replication = replication::Workload::start(&sim, others > 0).await;
     let mut data = Workload::start(&sim).await;
     let stop = watch::Sender::new(false);
     let watcher = control.spawn(watch_structures(sim.clone(), stop.subscribe()));
@@ -154,6 +157,7 @@ async fn scenario(sim: Arc<Sim>) {
         history.tails.extend(tails);
         history.late.extend(late);
     }
+    replication.work_ends().await;
     data.work_ends().await;
     sim.cluster.calm().await;
     Workload::flood(&sim).await;
@@ -163,6 +167,7 @@ async fn scenario(sim: Arc<Sim>) {
     if sim.dice().percent(70) {
         sim.cluster.restart().await;
     }
+    replication.last_look(&sim).await;
     last_look(&sim, &control, keeper).await;
     data.last_look(&sim, of_data).await;
     rich_enough(&sim);

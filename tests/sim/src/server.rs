@@ -12,6 +12,7 @@ use headwater_api::{
     AllowAll, Api, Call, Caller, Document, Error, Principal, Reply, Transport, dynamodb, dynamodb_streams, json,
     kinesis,
 };
+use headwater_delivery::Jobs;
 use headwater_log::Log;
 use headwater_storage::Cell;
 use headwater_types::{Runtime, Scope};
@@ -53,6 +54,8 @@ pub struct Server {
     pub log: Arc<Log>,
     /// What it stands on, for its figures.
     pub cell: Arc<dyn Cell>,
+    /// Its jobs, for their figures.
+    pub jobs: Arc<Jobs>,
     dynamodb: Arc<dyn DynamoDb>,
     streams: Arc<dyn DynamoDbStreams>,
     kinesis: Arc<dyn Kinesis>,
@@ -61,11 +64,11 @@ pub struct Server {
 
 impl Server {
     /// The production operations over an open log.
-    pub fn new(number: u64, runtime: Runtime, log: Arc<Log>, cell: Arc<dyn Cell>) -> Self {
+    pub fn new(number: u64, runtime: Runtime, log: Arc<Log>, cell: Arc<dyn Cell>, jobs: Arc<Jobs>) -> Self {
         let operations = headwater_operations::Operations::new(log.clone());
         let (dynamodb, streams) = (operations.dynamodb(), operations.dynamodb_streams());
         let kinesis = operations.kinesis();
-        Self { number, runtime, log, cell, dynamodb, streams, kinesis, requests: AtomicU64::new(0) }
+        Self { number, runtime, log, cell, jobs, dynamodb, streams, kinesis, requests: AtomicU64::new(0) }
     }
 
     /// One request, as a task of this node. `hang_up`: the client goes away after that time.
@@ -114,13 +117,13 @@ impl Server {
     fn call(&self, api: Api, operation: &'static str) -> Call {
         let request = self.requests.fetch_add(1, Ordering::Relaxed);
         let caller = Caller {
-            principal: Principal {
-                account: ACCOUNT.to_owned(),
+            principal: Arc::new(Principal {
+                account: ACCOUNT.into(),
                 arn: format!("arn:aws:iam::{ACCOUNT}:user/sim"),
                 access_key: "SIM".to_owned(),
-            },
-            region: REGION.to_owned(),
-            request_id: format!("{}-{request}", self.number),
+            }),
+            region: REGION.into(),
+            request_id: format!("{}-{request}", self.number).into(),
             api,
             operation,
             deadline: None,

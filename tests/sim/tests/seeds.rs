@@ -3,11 +3,12 @@
 use headwater_sim::plan::Mode;
 use headwater_sim::report::{self, Total};
 use headwater_sim::run::run;
+use headwater_sim::stopwatch::Stopwatch;
 
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=25;
 
 fn pass(mode: Mode) {
-    let mut total = Total::new(mode);
+    let (mut total, watch) = (Total::new(mode), Stopwatch::start());
     for seed in SEEDS {
         let outcome = run(seed, mode, None);
         assert!(outcome.violations.is_empty(), "{}", report::violations(&outcome));
@@ -17,7 +18,7 @@ fn pass(mode: Mode) {
             assert_eq!((outcome.trace, outcome.steps), (again.trace, again.steps), "seed {seed} has two traces");
         }
     }
-    println!("{}\n{}", total.line(), total.data_line());
+    println!("{}", total.lines(watch.elapsed()));
     assert_eq!(total.empty(), [] as [&str; 0], "a mode that met none of these proves nothing");
 }
 
@@ -49,5 +50,5 @@ fn two_seeds_differ() {
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn every_planted_bug_is_found() {
-    assert_eq!(headwater_sim::planted::hunt(200), std::process::ExitCode::SUCCESS);
+    assert_eq!(headwater_sim::planted::hunt(200, None), std::process::ExitCode::SUCCESS);
 }

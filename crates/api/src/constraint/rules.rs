@@ -103,6 +103,7 @@ fn measure(shape: &Shape, value: &Document<'_>) -> Option<f64> {
         Document::Bytes(bytes) => bytes.len() as f64,
         Document::List(elements) => elements.len() as f64,
         Document::Map(entries) => entries.len() as f64,
+        Document::Tagged(..) => 1.0,
         Document::Integer(number) => f64_of(*number),
         Document::Decimal(text) => text.parse().ok()?,
         Document::Null | Document::Bool(_) | Document::Instant(_) => return None,

@@ -64,6 +64,11 @@ fn show(value: &Document<'_>, shape: &'static Shape, out: &mut String) {
             }
             out.push(']');
         }
+        (Document::Tagged(..), _) => {
+            let mut map = value.clone();
+            map.untag();
+            show(&map, shape, out);
+        }
         (Document::Map(entries), Kind::Structure(members) | Kind::AttributeValue(members)) => {
             out.push_str(shape.name);
             out.push('(');

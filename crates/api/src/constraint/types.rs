@@ -30,8 +30,11 @@ pub fn check(api: Api, shape: &'static Shape, document: &mut Document<'_>) -> Re
 }
 
 fn value(api: Api, shape: &'static Shape, document: &mut Document<'_>, place: Place) -> Result<(), Error> {
+    if !matches!(shape.kind, Kind::AttributeValue(_)) {
+        document.untag();
+    }
     match (shape.kind, &mut *document) {
-        (_, Document::Null) => Ok(()),
+        (_, Document::Null) | (Kind::AttributeValue(_), Document::Tagged(..)) => Ok(()),
         (Kind::Structure(members) | Kind::AttributeValue(members), Document::Map(entries)) => {
             for (name, inner) in entries {
                 // Members that the model does not know are ignored, whatever they hold.
@@ -99,7 +102,7 @@ fn refusal(api: Api, shape: &'static Shape, found: &Document<'_>, place: Place) 
         (Kind::Map(..), Document::List(_)) => format!("Unrecognized collection type {}", class(api, shape)),
         (Kind::List(_), Document::List(_)) => "Unexpected field type".to_owned(),
         (_, Document::List(_)) => format!("Unrecognized collection type class {}", class(api, shape)),
-        (_, Document::Map(_)) => "Start of structure or map found where not expected".to_owned(),
+        (_, Document::Map(_) | Document::Tagged(..)) => "Start of structure or map found where not expected".to_owned(),
         (Kind::List(_) | Kind::Map(..), _) => match place {
             Place::Member => "Unexpected field type".to_owned(),
             Place::Element => CAST.to_owned(),
@@ -122,9 +125,12 @@ fn token(found: &Document<'_>) -> &'static str {
         Document::Decimal(text) if text.contains(['.', 'e', 'E']) => "DECIMAL_VALUE",
         Document::Decimal(_) => "NUMBER_VALUE",
         Document::Text(_) => "STRING_VALUE",
-        Document::Null | Document::Bytes(_) | Document::List(_) | Document::Map(_) | Document::Instant(_) => {
-            "EMBEDDED_VALUE"
-        }
+        Document::Null
+        | Document::Bytes(_)
+        | Document::List(_)
+        | Document::Map(_)
+        | Document::Tagged(..)
+        | Document::Instant(_) => "EMBEDDED_VALUE",
     }
 }
 

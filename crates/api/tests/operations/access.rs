@@ -14,11 +14,11 @@ fn asks<I: Input>(api: Api, operation: &'static str, list: fn(&Call, &I) -> Vec<
     assert!(call.is_authorized());
     let named: Vec<String> =
         accesses.iter().map(|access| access.resource_arn.clone()).filter(|arn| arn != "*").collect();
-    let mut recorded = call.resources();
+    let mut recorded = call.resources().clone();
     assert!(named.iter().all(|arn| recorded.contains(arn)));
     recorded.retain(|arn| !named.contains(arn));
     assert_eq!(recorded, Vec::<String>::new());
-    accesses.into_iter().map(|access| (access.action, access.resource_arn)).collect()
+    accesses.into_iter().map(|access| (access.action.to_owned(), access.resource_arn)).collect()
 }
 
 fn pairs(expected: &[(&str, &str)]) -> Asks {

@@ -115,7 +115,7 @@ fn a_body_is_written_and_absent_members_are_left_out() {
     };
     let written = String::from_utf8(json::encode(&*output)).unwrap();
     assert_eq!(written, r#"{"Item":{"k":{"N":"1.5"}},"ConsumedCapacity":{"TableName":"abc","CapacityUnits":0.5}}"#);
-    assert_eq!(call.resources(), ["arn:aws:dynamodb:eu-west-1:000000000000:table/abc"]);
+    assert_eq!(*call.resources(), ["arn:aws:dynamodb:eu-west-1:000000000000:table/abc"]);
 }
 
 #[test]
@@ -158,7 +158,11 @@ fn a_refusal_of_the_authoriser_reaches_the_client_and_the_audit() {
         }
     }
     let caller = Caller {
-        principal: Principal { account: "000000000000".into(), arn: String::new(), access_key: String::new() },
+        principal: Arc::new(Principal {
+            account: "000000000000".into(),
+            arn: String::new(),
+            access_key: String::new(),
+        }),
         region: "eu-west-1".into(),
         request_id: "R".into(),
         api: Api::DynamoDb,

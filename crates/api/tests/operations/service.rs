@@ -23,13 +23,13 @@ impl Firehose for Nothing {}
 /// A call of some account in some Region.
 pub fn call(api: Api, operation: &'static str) -> Call {
     let caller = Caller {
-        principal: Principal {
-            account: "000000000000".to_owned(),
+        principal: Arc::new(Principal {
+            account: "000000000000".into(),
             arn: "arn:aws:iam::000000000000:root".to_owned(),
             access_key: "AKID".to_owned(),
-        },
-        region: "eu-west-1".to_owned(),
-        request_id: "R".to_owned(),
+        }),
+        region: "eu-west-1".into(),
+        request_id: "R".into(),
         api,
         operation,
         deadline: None,

@@ -6,7 +6,7 @@ use headwater_catalog::TableState;
 use headwater_table::schema::type_code;
 use headwater_table::{IndexKeyError, IndexKeyFault, KeyError, ReadError, Refusal};
 
-use super::item::shown;
+use super::item::shown_in_error;
 
 /// ResourceNotFoundException of operations on items.
 pub(crate) fn no_table() -> Error {
@@ -58,7 +58,7 @@ pub(crate) fn refusal(cause: Refusal, show_old: bool) -> Error {
         Refusal::NotActive(state) => not_active(state),
         Refusal::ConditionFailed { old } => {
             let failed = errors::conditional_check_failed("The conditional request failed");
-            match old.filter(|_| show_old).map(|row| shown(&row, None)).transpose() {
+            match old.filter(|_| show_old).map(|row| shown_in_error(&row)).transpose() {
                 Ok(Some(item)) => failed.with_member("Item", item),
                 Ok(None) => failed,
                 Err(corrupt) => corrupt,

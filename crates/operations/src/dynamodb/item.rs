@@ -40,11 +40,16 @@ pub(crate) async fn put(
     substitutions.unused().map_err(error::expression)?;
     call.authorize(&access::put_item(call, &input))?;
     let definition = lookup(service, call, &table_name)?;
-    let key_item = schema::keys_of_row(&definition.key_schema, &row).map_err(error::corrupt)?;
-    let key = schema::item_key(&definition.key_schema, &key_item).map_err(error::put_key)?;
+    let key = schema::row_key(&definition.key_schema, &row).map_err(error::corrupt)?.map_err(error::put_key)?;
     scalar_keys(&definition, condition.as_ref())?;
-    let measured = measured(input.return_item_collection_metrics, &definition, &key_item);
-    let write = Write::new(&definition, &key, key_item, Action::Put(row), condition);
+    let measured = match input.return_item_collection_metrics {
+        None => None,
+        wanted => {
+            let key_item = schema::keys_of_row(&definition.key_schema, &row).map_err(error::corrupt)?;
+            measured(wanted, &definition, &key_item)
+        }
+    };
+    let write = Write::new(&definition, &key, Item::default(), Action::Put(row), condition);
     let show_old = on_failure(input.return_values_on_condition_check_failure);
     let written = table::write(&service.log, write).await.map_err(|refusal| error::refusal(refusal, show_old))?;
     Ok(api::PutItemOutput {
@@ -222,9 +227,14 @@ pub(super) fn consumed(
 pub(crate) fn shown(row: &Row, projection: Option<&Projection>) -> Result<AnswerItem, Error> {
     let shown = match projection {
         Some(projection) => row.item().map(|item| projection.apply(&item).into()),
-        None => row.item_bytes().and_then(AnswerItem::stored),
+        None => row.item_bytes().map(AnswerItem::stored),
     };
     shown.map_err(error::corrupt)
+}
+
+/// A stored item for an error, which nobody could tell of damage any more. Errors: a fault when it is corrupt.
+pub(super) fn shown_in_error(row: &Row) -> Result<AnswerItem, Error> {
+    row.item().map(AnswerItem::from).map_err(error::corrupt)
 }
 
 fn write_capacity(

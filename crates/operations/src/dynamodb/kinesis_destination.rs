@@ -117,7 +117,7 @@ fn stream(call: &Call, arn: &str) -> Result<String, Error> {
     if !partition.starts_with("aws") {
         return Err(invalid());
     }
-    if *region != call.region || *account != call.principal.account {
+    if **region != *call.region || **account != *call.principal.account {
         return Err(Error::validation(format!(
             "Invalid StreamArn: {arn} must be in the same AWS account and AWS Region as the table"
         )));

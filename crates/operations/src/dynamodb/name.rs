@@ -20,10 +20,10 @@ pub(crate) fn table(call: &Call, given: &str) -> Result<String, Error> {
         return Err(Error::validation(format!("1 validation error detected: Invalid resource type in '{given}'")));
     };
     name(&arn.table)?;
-    if *arn.scope.region != *call.region {
+    if arn.scope.region != call.region {
         return Err(Error::validation(format!("1 validation error detected: Invalid AWS region in '{given}'")));
     }
-    if *arn.scope.account != *call.principal.account {
+    if arn.scope.account != call.principal.account {
         return Err(Error::new(codes::ACCESS_DENIED, "Access is denied"));
     }
     Ok(arn.table)
@@ -31,7 +31,7 @@ pub(crate) fn table(call: &Call, given: &str) -> Result<String, Error> {
 
 /// Account and Region of a call.
 pub(crate) fn scope(call: &Call) -> Scope {
-    Scope::new(&call.principal.account, &call.region)
+    Scope { account: call.principal.account.clone(), region: call.region.clone() }
 }
 
 /// Whether this is a table's name.

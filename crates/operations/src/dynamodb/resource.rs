@@ -42,10 +42,10 @@ impl Resource {
         let Some(kind) = path.strip_prefix("table/").map(kind) else {
             return invalid(format!("Provided Arn is not a DynamoDB resource arn: {arn}"));
         };
-        if *account != call.principal.account {
+        if **account != *call.principal.account {
             return Err(foreign(asking));
         }
-        if *region != call.region || *partition != "aws" {
+        if **region != *call.region || *partition != "aws" {
             return elsewhere(arn, asking);
         }
         let scope = name::scope(call);

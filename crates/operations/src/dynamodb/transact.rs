@@ -26,7 +26,7 @@ use headwater_types::{HashKey, Item};
 use self::request::{Deed, Request};
 use super::consumed::{Shown, Used, collection, measured};
 use super::error;
-use super::item::{lookup, scalar_keys, shown, updatable};
+use super::item::{lookup, scalar_keys, shown_in_error, updatable};
 use crate::service::Operations;
 
 pub(crate) use self::get::get;
@@ -130,9 +130,9 @@ impl Request {
     fn key(&self, table: &TableDefinition) -> Result<ItemKey, Fault> {
         let key = match &self.deed {
             Deed::Put(row) => {
-                let keys = schema::keys_of_row(&table.key_schema, row);
-                let keys = keys.map_err(|cause| Fault::within(error::corrupt(cause)))?;
-                schema::item_key(&table.key_schema, &keys).map_err(|cause| Fault::key(cause, true))?
+                let key = schema::row_key(&table.key_schema, row);
+                let key = key.map_err(|cause| Fault::within(error::corrupt(cause)))?;
+                key.map_err(|cause| Fault::key(cause, true))?
             }
             Deed::Update(key, _) | Deed::Delete(key) | Deed::Check(key) => {
                 schema::key_of(&table.key_schema, key).map_err(|cause| Fault::key(cause, false))?
@@ -197,7 +197,7 @@ fn refused(refusals: Vec<Option<Refusal>>, show_old: &[bool]) -> Error {
         };
         let hoisted = refusal.refuses_request();
         let item = match &refusal {
-            Refusal::ConditionFailed { old: Some(row) } if *show_old => match shown(row, None) {
+            Refusal::ConditionFailed { old: Some(row) } if *show_old => match shown_in_error(row) {
                 Ok(item) => Some(item),
                 Err(corrupt) => return corrupt,
             },

@@ -51,9 +51,12 @@ impl Parameters<'_> {
         if self.names && expressions.is_empty() {
             return Err(Error::validation("ExpressionAttributeNames can only be specified when using expressions"));
         }
+        if !self.values {
+            return Ok(());
+        }
         let with_values: Vec<&(&str, bool)> =
             self.expressions.iter().filter(|(name, _)| *name != "ProjectionExpression").collect();
-        if self.values && !with_values.is_empty() && with_values.iter().all(|(_, given)| !given) {
+        if !with_values.is_empty() && with_values.iter().all(|(_, given)| !given) {
             let names: Vec<&str> = with_values.iter().map(|(name, _)| *name).collect();
             let verb = if names.len() == 1 { "is" } else { "are" };
             return Err(Error::validation(format!(
@@ -69,7 +72,11 @@ impl Parameters<'_> {
 ///
 /// Errors: ValidationException of the first value that is none.
 pub(crate) fn item(attributes: Attributes) -> Result<Item, Error> {
-    attributes.into_iter().map(|(name, value)| Ok((name, value.check()?))).collect()
+    let mut item = Item::default();
+    for (name, value) in attributes {
+        item.insert(name, value.check()?);
+    }
+    Ok(item)
 }
 
 /// The item of a put, if its values are all good.

@@ -19,7 +19,7 @@ const SHARDS_END: u64 = 1 << 31;
 
 /// Account and Region of a call.
 pub(super) fn scope(call: &Call) -> Scope {
-    Scope::new(&call.principal.account, &call.region)
+    Scope { account: call.principal.account.clone(), region: call.region.clone() }
 }
 
 /// The name of the stream that a request is about, by its name or its ARN or both.

@@ -34,7 +34,8 @@ const EVENT: PageLimit = PageLimit { records: 10_000, bytes: 1 << 20 };
 /// An event comes at least so often, if an empty one: clients take longer silence for a broken connection. Unit: system
 /// time. Source: ours; the service's interval is about this.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
-/// Under load a subscriber is woken at most so often: what came together goes in one event. Source: ours.
+/// Under load an event follows the one before no sooner: what came together goes in one event. What comes after a quiet
+/// time leaves at once. Source: ours.
 const GATHER: Duration = Duration::from_millis(2);
 
 type Item = Result<Pushed<api::SubscribeToShardEventStream>, Error>;
@@ -116,7 +117,7 @@ impl Subscription {
     ) -> Self {
         let log = &service.log;
         Self {
-            account: call.principal.account.as_str().into(),
+            account: call.principal.account.clone(),
             stream: stream.uid,
             stream_name: stream.name.clone(),
             shard: shard.clone(),
@@ -290,6 +291,8 @@ impl Subscription {
         if gone {
             self.changed = self.service.log.changed(self.shard.uid);
         }
+        // Counted again: the wait may have been long.
+        let silent = self.pushed.map_or(GATHER, |pushed| runtime.monotonic().saturating_sub(pushed));
         if silent < GATHER {
             runtime.sleep(GATHER - silent).await;
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_api::{
-    Api, Authorizer, Call, Caller, Document, Error, Principal, Reply, Transport, dynamodb, dynamodb_streams, json,
-    kinesis,
+    Api, Authorizer, Call, Caller, Document, Error, Event, Events, Principal, Reply, Transport, dynamodb,
+    dynamodb_streams, json, kinesis,
 };
 use headwater_cases::Target;
 use headwater_cases::runner::KINESIS;
@@ -70,30 +70,42 @@ impl InProcess {
         Self { operations, cell, log, jobs, runtime, clock, authorizer, account: ACCOUNT, region: REGION }
     }
 
-    /// One call, from JSON to the answer that could encode itself.
+    /// One call, from JSON to the answer encoded.
     pub async fn call(&self, operation: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
+        match self.reply(operation, body).await? {
+            Reply::Body(body) => Ok(json::encode(&*body)),
+            Reply::Empty => Ok(b"{}".to_vec()),
+            Reply::Events(_) => panic!("{operation} pushes events"),
+        }
+    }
+
+    /// One call that pushes events.
+    pub async fn events(&self, operation: &str, request: &Value) -> Events<Box<dyn Event>> {
+        match self.reply(operation, request.to_string().as_bytes()).await {
+            Ok(Reply::Events(events)) => events,
+            Ok(Reply::Body(_) | Reply::Empty) => panic!("{operation} pushes no events"),
+            Err(error) => panic!("{operation}: {error}"),
+        }
+    }
+
+    async fn reply(&self, operation: &str, body: &[u8]) -> Result<Reply, Error> {
         let (api, operation) = (api_of(operation), operation.trim_start_matches(KINESIS));
         let (api, operation) = Api::from_target(&format!("{}.{operation}", api.target_prefix())).expect("an operation");
         let call = Call::new(self.caller(api, operation), self.authorizer.clone());
         let document = Document::from_json(body)?;
-        let reply = match api {
+        match api {
             Api::DynamoDbStreams => {
                 let streams = self.operations.dynamodb_streams();
-                dynamodb_streams::dispatch(&*streams, &call, operation, document).await?
+                dynamodb_streams::dispatch(&*streams, &call, operation, document).await
             }
             Api::Kinesis => {
                 let streams = self.operations.kinesis();
-                kinesis::dispatch(&*streams, &call, operation, document).await?
+                kinesis::dispatch(&*streams, &call, operation, document).await
             }
             Api::DynamoDb | Api::Firehose => {
                 let dynamodb = self.operations.dynamodb();
-                dynamodb::dispatch(&*dynamodb, &call, operation, document).await?
+                dynamodb::dispatch(&*dynamodb, &call, operation, document).await
             }
-        };
-        match reply {
-            Reply::Body(body) => Ok(json::encode(&*body)),
-            Reply::Empty => Ok(b"{}".to_vec()),
-            Reply::Events(_) => panic!("{operation} pushes events"),
         }
     }
 
@@ -102,14 +114,14 @@ impl InProcess {
     }
 
     fn caller(&self, api: Api, operation: &'static str) -> Caller {
-        let principal = Principal {
-            account: self.account.to_owned(),
+        let principal = Arc::new(Principal {
+            account: self.account.into(),
             arn: format!("arn:aws:iam::{}:user/test", self.account),
             access_key: "test".to_owned(),
-        };
+        });
         let transport = Transport { host: Some(HOST.to_owned()), ..Transport::default() };
-        let request_id = "TEST".to_owned();
-        Caller { principal, region: self.region.to_owned(), request_id, api, operation, deadline: None, transport }
+        let (region, request_id) = (self.region.into(), "TEST".into());
+        Caller { principal, region, request_id, api, operation, deadline: None, transport }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is published, and which snapshots are held: the oldest of them bounds what may be dropped.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
 use headwater_types::hash::FixedMap;
@@ -27,11 +27,19 @@ pub(super) struct Shown {
 /// The registry of held snapshots.
 pub(super) struct Snapshots(Mutex<State>);
 
+/// What a held snapshot holds on to.
+struct Pin {
+    id: u64,
+    position: Position,
+    first: SegmentId,
+}
+
 struct State {
     shown: Shown,
     synced: Position,
-    /// By age: neither positions nor first segments ever fall, so the first pin holds the most.
-    pins: BTreeMap<u64, (Position, SegmentId)>,
+    /// By age: neither positions nor first segments ever fall, so the first pin holds the most. Few at a time, and mostly
+    /// the first one goes.
+    pins: VecDeque<Pin>,
     pins_ever: u64,
     /// The newest view, as long as it shows the newest state: everyone who asks meanwhile shares it.
     newest: Weak<View>,
@@ -40,7 +48,7 @@ struct State {
 impl Snapshots {
     pub(super) fn new(position: Position, first: SegmentId, horizons: Horizons) -> Self {
         let shown = Shown { position, log: position, first, horizons: Arc::new(horizons) };
-        Self(Mutex::new(State { shown, synced: position, pins: BTreeMap::new(), pins_ever: 0, newest: Weak::new() }))
+        Self(Mutex::new(State { shown, synced: position, pins: VecDeque::new(), pins_ever: 0, newest: Weak::new() }))
     }
 
     /// The newest view; `make` builds one from what it shows and its pin.
@@ -52,26 +60,29 @@ impl Snapshots {
         state.pins_ever += 1;
         let id = state.pins_ever;
         let shown = state.shown.clone();
-        state.pins.insert(id, (shown.position, shown.first));
+        state.pins.push_back(Pin { id, position: shown.position, first: shown.first });
         let view = make(shown, id);
         state.newest = Arc::downgrade(&view);
         view
     }
 
     pub(super) fn release(&self, pin: u64) {
-        self.0.lock().pins.remove(&pin);
+        let pins = &mut self.0.lock().pins;
+        if let Ok(at) = pins.binary_search_by_key(&pin, |held| held.id) {
+            pins.remove(at);
+        }
     }
 
     /// The position below which no version is needed any more.
     pub(super) fn oldest(&self) -> Position {
         let state = self.0.lock();
-        state.pins.first_key_value().map_or(state.shown.position, |(_, (position, _))| *position)
+        state.pins.front().map_or(state.shown.position, |pin| pin.position)
     }
 
     /// The oldest segment that anyone may still read.
     pub(super) fn oldest_segment(&self) -> SegmentId {
         let state = self.0.lock();
-        state.pins.first_key_value().map_or(state.shown.first, |(_, (_, first))| *first)
+        state.pins.front().map_or(state.shown.first, |pin| pin.first)
     }
 
     /// The oldest segment that a new snapshot may read.
@@ -93,7 +104,7 @@ impl Snapshots {
 
     /// Whether no snapshot from before a mark is held any more.
     pub(super) fn passed(&self, mark: u64) -> bool {
-        self.0.lock().pins.first_key_value().is_none_or(|(pin, _)| *pin > mark)
+        self.0.lock().pins.front().is_none_or(|pin| pin.id > mark)
     }
 
     pub(super) fn published(&self) -> Position {

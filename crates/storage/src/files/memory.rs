@@ -18,7 +18,62 @@ pub struct Memory {
 }
 
 #[derive(Default)]
-struct Bytes(RwLock<Vec<u8>>);
+struct Bytes(RwLock<Parts>);
+
+/// Unit: bytes. Source: ours.
+const PART_BYTES: usize = 64 * 1_024;
+
+/// A file's content in parts that stay where they are: growing it copies nothing. All but the last are full.
+#[derive(Default)]
+struct Parts(Vec<Vec<u8>>);
+
+impl Parts {
+    fn len(&self) -> usize {
+        self.0.last().map_or(0, |last| (self.0.len() - 1) * PART_BYTES + last.len())
+    }
+
+    /// Writes over what is there, and behind it; `at` is not beyond the end.
+    fn write(&mut self, mut at: usize, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (index, inside) = (at / PART_BYTES, at % PART_BYTES);
+            if index == self.0.len() {
+                // Small files are many: the first part grows with its content.
+                self.0.push(Vec::with_capacity(if index == 0 { 0 } else { PART_BYTES }));
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(PART_BYTES - inside));
+            let part = &mut self.0[index];
+            let (over, beyond) = now.split_at(now.len().min(part.len() - inside));
+            part[inside..inside + over.len()].copy_from_slice(over);
+            part.extend_from_slice(beyond);
+            (at, bytes) = (at + now.len(), later);
+        }
+    }
+
+    /// Reads up to the end; how many bytes.
+    fn read(&self, at: usize, buffer: &mut [u8]) -> usize {
+        let mut read = 0;
+        while read < buffer.len() {
+            let from = at + read;
+            let part = self.0.get(from / PART_BYTES).and_then(|part| part.get(from % PART_BYTES..));
+            let Some(rest) = part.filter(|rest| !rest.is_empty()) else { break };
+            let length = rest.len().min(buffer.len() - read);
+            buffer[read..read + length].copy_from_slice(&rest[..length]);
+            read += length;
+        }
+        read
+    }
+
+    /// Cuts it off, or fills it up with zeros.
+    fn set_len(&mut self, length: usize) {
+        self.0.truncate(length.div_ceil(PART_BYTES));
+        let kept = self.len();
+        if kept < length {
+            self.write(kept, &vec![0; length - kept]);
+        } else if let Some(last) = self.0.last_mut() {
+            last.truncate(last.len() - (kept - length));
+        }
+    }
+}
 
 struct Held;
 
@@ -105,26 +160,19 @@ impl File for Bytes {
         let mut content = self.0.write();
         let start = offset as usize;
         if content.len() < start {
-            content.resize(start, 0);
+            content.set_len(start);
         }
-        let over = bytes.len().min(content.len() - start);
-        let (inside, beyond) = bytes.split_at(over);
-        content[start..start + over].copy_from_slice(inside);
-        content.extend_from_slice(beyond);
+        content.write(start, bytes);
         Ok(())
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let content = self.0.read();
-        let rest = content.get(offset as usize..).unwrap_or_default();
-        let length = rest.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&rest[..length]);
-        Ok(length)
+        Ok(self.0.read().read(offset as usize, buffer))
     }
 
     fn sync_data(&self) -> io::Result<()> {
         // Synced where it is whole: what it will not grow into is given back.
-        self.0.write().shrink_to_fit();
+        self.0.write().0.iter_mut().for_each(Vec::shrink_to_fit);
         Ok(())
     }
 
@@ -133,7 +181,41 @@ impl File for Bytes {
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        self.0.write().resize(length as usize, 0);
+        self.0.write().set_len(length as usize);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_types::runtime::simulated::World;
+
+    use super::*;
+
+    const LONGEST: usize = 3 * PART_BYTES;
+
+    #[test]
+    fn parts_are_one_content() {
+        let random = World::new(1).node(1);
+        let below = |most: usize| random.random() as usize % most;
+        let (file, mut model, mut longest) = (Bytes::default(), Vec::new(), 0);
+        for _ in 0..500 {
+            let (at, length, byte) = (below(LONGEST), below(LONGEST), random.random() as u8);
+            if below(4) == 0 {
+                file.set_len(at as u64).expect("memory takes it");
+                model.resize(at, 0);
+            } else {
+                file.write_at(&vec![byte; length], at as u64).expect("memory takes it");
+                model.resize(model.len().max(at + length), 0);
+                model[at..at + length].fill(byte);
+            }
+            assert_eq!(file.len().expect("a length"), model.len() as u64);
+            let mut read = vec![1; LONGEST];
+            let count = file.read_at(&mut read, (at / 2) as u64).expect("memory gives it");
+            let expected = model.get(at / 2..).unwrap_or_default();
+            assert!(read[..count] == expected[..expected.len().min(LONGEST)]);
+            longest = longest.max(model.len());
+        }
+        assert!(longest > 4 * PART_BYTES, "{longest}");
     }
 }

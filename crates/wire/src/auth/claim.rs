@@ -3,10 +3,14 @@
 use std::borrow::Cow;
 
 use hyper::HeaderMap;
-use hyper::header::{AUTHORIZATION, DATE, HeaderValue};
+use hyper::header::{AUTHORIZATION, DATE, HeaderName, HeaderValue};
 
 use super::canonical::{Parameter, parameters};
 use super::{Code, Refusal};
+
+static AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
+static SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+static CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 
 /// A signature's parts, unchecked.
 #[derive(Debug)]
@@ -29,7 +33,7 @@ fn refuse(code: Code, message: impl Into<String>) -> Refusal {
     Refusal { code, message: message.into() }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
@@ -52,28 +56,28 @@ pub(crate) fn read<'a>(headers: &'a HeaderMap, query: &str) -> Result<Claim<'a>,
 }
 
 fn from_header<'a>(header: &'a HeaderValue, headers: &'a HeaderMap) -> Result<Claim<'a>, Refusal> {
-    let whole = header.to_str().unwrap_or_default().trim();
+    let whole = header.to_str().unwrap_or_default().trim_ascii();
     if !whole.starts_with("AWS4-") {
         return Err(refuse(Code::MissingAuthenticationToken, "Request is missing Authentication Token"));
     }
     let (algorithm, rest) = whole.split_once(char::is_whitespace).unwrap_or((whole, ""));
     let (mut credential, mut signed_headers, mut signature) = (None, None, None);
-    for part in rest.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+    for part in rest.split(',').map(str::trim_ascii).filter(|part| !part.is_empty()) {
         let Some((name, value)) = part.split_once('=') else {
             return Err(refuse(
                 Code::IncompleteSignature,
                 format!("'{part}' not a valid key=value pair (missing equal-sign) in Authorization header: '{whole}'."),
             ));
         };
-        match name.trim_end() {
-            "Credential" => credential = Some(value.trim()),
-            "SignedHeaders" => signed_headers = Some(value.trim()),
-            "Signature" => signature = Some(value.trim()),
+        match name.trim_ascii_end() {
+            "Credential" => credential = Some(value.trim_ascii()),
+            "SignedHeaders" => signed_headers = Some(value.trim_ascii()),
+            "Signature" => signature = Some(value.trim_ascii()),
             // The service does not mind other members either.
             _ => {}
         }
     }
-    let date = text(headers, "x-amz-date").or_else(|| headers.get(DATE).and_then(|date| date.to_str().ok()));
+    let date = text(headers, &AMZ_DATE).or_else(|| headers.get(DATE).and_then(|date| date.to_str().ok()));
     let mut missing = String::new();
     for (name, part) in [("Credential", credential), ("Signature", signature), ("SignedHeaders", signed_headers)] {
         if part.is_none_or(str::is_empty) {
@@ -90,10 +94,10 @@ fn from_header<'a>(header: &'a HeaderValue, headers: &'a HeaderMap) -> Result<Cl
             signed_headers: signed_headers.into(),
             signature: signature.into(),
             date: date.into(),
-            token: text(headers, "x-amz-security-token").map(Cow::Borrowed),
+            token: text(headers, &SECURITY_TOKEN).map(Cow::Borrowed),
             // Only a signed statement counts: anyone could add the header on the way.
-            unsigned_payload: signed_headers.split(';').any(|name| name == "x-amz-content-sha256")
-                && text(headers, "x-amz-content-sha256") == Some("UNSIGNED-PAYLOAD"),
+            unsigned_payload: text(headers, &CONTENT_SHA256) == Some("UNSIGNED-PAYLOAD")
+                && signed_headers.split(';').any(|name| name == "x-amz-content-sha256"),
             presigned: false,
             expires_s: None,
         }),
@@ -115,7 +119,7 @@ fn from_query<'a>(query: &[Parameter], headers: &'a HeaderMap) -> Result<Claim<'
     let header_hash = signed_headers
         .split(';')
         .any(|name| name == "x-amz-content-sha256")
-        .then(|| text(headers, "x-amz-content-sha256").map(str::to_owned))
+        .then(|| text(headers, &CONTENT_SHA256).map(str::to_owned))
         .flatten();
     Ok(Claim {
         algorithm: algorithm.into(),

@@ -280,9 +280,9 @@ fn what_the_official_signer_signs_is_accepted_and_nothing_changed_is() {
         let caller = sent.check(&authenticator).unwrap_or_else(|refusal| {
             panic!("{refusal:?}\n{} {}?{}\n{:?}", sent.method, sent.path, sent.query, sent.headers)
         });
-        assert_eq!((&*caller.account, &*caller.region), ("111122223333", draft.region));
+        assert_eq!((&*caller.principal.account, &*caller.region), ("111122223333", draft.region));
         let name = if draft.key == "AKIDPLAIN" { "alice" } else { "ASIATOKEN" };
-        assert_eq!(*caller.arn, *format!("arn:aws:iam::111122223333:user/{name}"));
+        assert_eq!(*caller.principal.arn, *format!("arn:aws:iam::111122223333:user/{name}"));
         accepted += 1;
         presigned += usize::from(draft.is_presigned);
         unsigned += usize::from(draft.is_payload_unsigned);
@@ -459,7 +459,7 @@ fn without_credentials_any_wellformed_signature_names_account_and_region() {
             ("fakeMyKeyId/20200101/fakeRegion/dynamodb/aws4_request", "000000000000", "fakeRegion"),
         ] {
             let caller = credential(given).check(&open).unwrap();
-            assert_eq!((&*caller.account, &*caller.region), (account, region));
+            assert_eq!((&*caller.principal.account, &*caller.region), (account, region));
         }
     }
     for wrong in ["a/b/c", "a/20200101//dynamodb/aws4_request", "a/20200101/../dynamodb/aws4_request"] {

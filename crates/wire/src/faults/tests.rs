@@ -1,7 +1,7 @@
 use super::*;
 
 fn access(resource: &str) -> Access {
-    Access { action: "dynamodb:PutItem".to_owned(), resource_arn: resource.to_owned(), condition_keys: Vec::new() }
+    Access { action: "dynamodb:PutItem", resource_arn: resource.to_owned(), condition_keys: Vec::new() }
 }
 
 const TABLE: &str = "arn:aws:dynamodb:eu-west-1:000000000000:table/orders";

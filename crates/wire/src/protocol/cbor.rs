@@ -113,6 +113,10 @@ impl Encoder for Writer {
     fn null(&mut self) {
         self.0.push(0xf6);
     }
+
+    fn corrupt(&mut self) {
+        panic!("only DynamoDB's answers hold stored items, and these are never CBOR");
+    }
 }
 
 #[cfg(test)]

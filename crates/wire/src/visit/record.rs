@@ -103,20 +103,21 @@ impl<'a> Record<'a> {
     }
 
     fn audit(&self, took: Duration) {
-        let resources = self.call.as_ref().map(|call| call.resources()).unwrap_or_default();
+        let resources = self.call.as_ref().map(|call| call.resources());
         let caller = self.caller.as_deref();
+        let principal = caller.map(|caller| &*caller.principal);
         self.shared.audit.record(&Line {
             at: self.at,
             api: self.api,
             operation: self.operation,
             request_id: self.id,
-            principal: caller.map_or("", |caller| &*caller.arn),
-            access_key: caller.map_or(self.claimed_key.as_deref().unwrap_or_default(), |caller| &*caller.access_key),
-            account: caller.map_or("", |caller| &*caller.account),
+            principal: principal.map_or("", |principal| &*principal.arn),
+            access_key: principal.map_or(self.claimed_key.as_deref().unwrap_or_default(), |known| &*known.access_key),
+            account: principal.map_or("", |principal| &*principal.account),
             region: caller.map_or("", |caller| &*caller.region),
             source: self.peer.ip,
             user_agent: self.head.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()),
-            resources: &resources,
+            resources: resources.as_deref().map_or(&[], Vec::as_slice),
             code: self.code,
             status: self.status,
             took,

@@ -46,8 +46,8 @@ impl Recording {
     fn record(&self, call: &Call, item: BTreeMap<String, AttributeValue>) {
         self.seen.lock().push(Seen {
             operation: call.operation,
-            account: call.principal.account.clone(),
-            region: call.region.clone(),
+            account: call.principal.account.to_string(),
+            region: call.region.to_string(),
             arn: call.principal.arn.clone(),
             access_key: call.principal.access_key.clone(),
             user_agent: call.transport.user_agent.clone(),

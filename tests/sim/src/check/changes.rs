@@ -26,25 +26,50 @@ pub(super) fn check(history: &History, checked: &mut Checked, found: &mut Vec<Vi
         for late in history.late.iter().filter(|late| late.arn == stream.arn) {
             from_newest(late, stream, &timelines, &writes, found);
         }
-        for (key, timeline) in &timelines {
-            for text in &timeline.breaks {
-                found.push(Violation::at(ORDER, key, format!("{}: {text}", stream.arn)));
-            }
-            for id in trace(key, timeline, &writes, found) {
-                checked.traced += 1;
-                if !authors.insert(id) {
-                    found.push(Violation::at(ONCE, key, format!("write #{id} has two records")));
-                }
-            }
-            removals(history, key, timeline, found);
-        }
-        if let Some(window) = window {
-            if !history.relaxed {
-                nothing_missing(history, stream, window, &timelines, found);
-            }
-            fold(history, stream, window, &timelines, found);
-        }
+        checked.traced += judge(history, stream, window, &timelines, &writes, &mut authors, found);
     }
+}
+
+/// A stream that is no table's own, on in a time of its own: the same of its records. How many were traced.
+pub(crate) fn of_stream(
+    history: &History,
+    stream: &StreamRead,
+    window: Option<Window>,
+    authors: &mut BTreeSet<u64>,
+    found: &mut Vec<Violation>,
+) -> u64 {
+    judge(history, stream, window, &timelines(stream, false), &writes(history), authors, found)
+}
+
+fn judge(
+    history: &History,
+    stream: &StreamRead,
+    window: Option<Window>,
+    timelines: &BTreeMap<Key, Timeline<'_>>,
+    writes: &BTreeMap<u64, &Event>,
+    authors: &mut BTreeSet<u64>,
+    found: &mut Vec<Violation>,
+) -> u64 {
+    let mut traced = 0;
+    for (key, timeline) in timelines {
+        for text in &timeline.breaks {
+            found.push(Violation::at(ORDER, key, format!("{}: {text}", stream.arn)));
+        }
+        for id in trace(key, timeline, writes, found) {
+            traced += 1;
+            if !authors.insert(id) {
+                found.push(Violation::at(ONCE, key, format!("write #{id} has two records")));
+            }
+        }
+        removals(history, key, timeline, found);
+    }
+    if let Some(window) = window {
+        if !history.relaxed {
+            nothing_missing(history, stream, window, timelines, found);
+        }
+        fold(history, stream, window, timelines, found);
+    }
+    traced
 }
 
 /// Traces records back to their writes: the write explains the step, its answer fits, and real time is kept.

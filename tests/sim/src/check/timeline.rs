@@ -26,7 +26,7 @@ pub(super) struct Timeline<'a> {
 
 /// What is known for certain about when a stream was on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Window {
+pub(crate) struct Window {
     /// It was switched on in the commit that created its table.
     pub from_birth: bool,
     /// From this moment on it was on for sure.

@@ -10,6 +10,7 @@ use super::check::VALID;
 use super::history::{Life, Listed, Retention, StreamKey};
 use super::plan::StreamPlan;
 use crate::client::Sim;
+use crate::replication::plan::TARGETS;
 use crate::server::Failure;
 
 /// Long enough for whatever a lost request still does: no fault keeps one that long.
@@ -25,12 +26,15 @@ pub struct Admin {
     stream: StreamPlan,
     known: Option<Described>,
     created: i64,
+    /// Movers put into it, and nobody reads it with the others: it is counted elsewhere.
+    is_target: bool,
 }
 
 impl Admin {
     /// For a stream that does not exist yet.
     pub fn new(sim: Arc<Sim>, stream: StreamPlan) -> Self {
-        Self { sim, stream, known: None, created: i64::MIN }
+        let is_target = stream.name.starts_with(TARGETS);
+        Self { sim, stream, known: None, created: i64::MIN, is_target }
     }
 
     /// Makes the stream and its consumers; afterwards they exist.
@@ -40,7 +44,7 @@ impl Admin {
         }
         while self.known.is_none() {
             // While store time stands still, nobody could tell the two apart.
-            while self.sim.store_time() < self.created.saturating_add(AGAIN_MS) {
+            while !self.is_target && self.sim.store_time() < self.created.saturating_add(AGAIN_MS) {
                 self.sim.cluster.control().sleep(Duration::from_millis(50)).await;
             }
             let mut body = json!({"StreamName": self.stream.name});
@@ -54,6 +58,9 @@ impl Admin {
             self.known = self.sim.described(&self.stream.name).await;
             let Some(Described { created, hours }) = self.known else { continue };
             self.created = created;
+            if self.is_target {
+                continue;
+            }
             let key = self.key();
             self.sim.data(|seen| {
                 if !seen.lives.contains_key(&key) {
@@ -78,22 +85,36 @@ impl Admin {
             let longest = Duration::from_millis(30) + self.sim.plan.data.pause_max * 3;
             let pause = self.sim.dice().time(longest);
             self.sim.cluster.control().sleep(pause).await;
-            self.look().await;
-            if self.known.is_none() {
-                self.create().await;
-            }
-            match self.sim.dice().below(100) {
-                // Where records are trimmed, more depends on it.
-                _ if self.sim.plan.aged && self.sim.dice().percent(30) => self.retain().await,
-                0..30 if self.stream.shards.is_some() => self.split().await,
-                30..58 if self.stream.shards.is_some() => self.merge().await,
-                58..68 if self.stream.shards.is_some() => self.reshard().await,
-                68..85 => self.retain().await,
-                85..92 => self.register_again().await,
-                92..100 if self.stream.deletes => self.delete().await,
-                _ => self.retain().await,
-            }
+            self.step().await;
         }
+        self.rest().await;
+    }
+
+    /// Makes one change.
+    pub async fn step(&mut self) {
+        self.look().await;
+        if self.known.is_none() {
+            self.create().await;
+        }
+        match self.sim.dice().below(100) {
+            // Consumers and retention are others' concern.
+            0..35 if self.is_target => self.split().await,
+            35..70 if self.is_target => self.merge().await,
+            _ if self.is_target => self.reshard().await,
+            // Where records are trimmed, more depends on it.
+            _ if self.sim.plan.aged && self.sim.dice().percent(30) => self.retain().await,
+            0..30 if self.stream.shards.is_some() => self.split().await,
+            30..58 if self.stream.shards.is_some() => self.merge().await,
+            58..68 if self.stream.shards.is_some() => self.reshard().await,
+            68..85 => self.retain().await,
+            85..92 => self.register_again().await,
+            92..100 if self.stream.deletes => self.delete().await,
+            _ => self.retain().await,
+        }
+    }
+
+    /// Makes the stream again if it is not there: nobody changes it any more.
+    pub async fn rest(&mut self) {
         self.look().await;
         self.create().await;
     }
@@ -173,7 +194,11 @@ impl Admin {
         // Where a resharding goes on that a dead node began, the number of shards is another by now.
         let met = ["ResourceInUseException", "LimitExceededException"];
         if open > 0 && self.ask("UpdateShardCount", body, &met).await {
-            self.sim.data(|seen| seen.counts.reshards += 1);
+            if self.is_target {
+                self.sim.replicas.lock().seen.counts.reshards += 1;
+            } else {
+                self.sim.data(|seen| seen.counts.reshards += 1);
+            }
         }
     }
 
@@ -233,15 +258,18 @@ impl Admin {
         self.register(number).await;
     }
 
-    async fn delete(&mut self) {
+    /// Deletes the stream; it is there no more afterwards, unless a fault was in the way.
+    pub async fn delete(&mut self) {
         let (key, asked) = (self.key(), self.sim.tick());
-        self.sim.data(|seen| {
-            seen.lives.entry(key.clone()).or_default().deleting.get_or_insert(asked);
-        });
+        if !self.is_target {
+            self.sim.data(|seen| {
+                seen.lives.entry(key.clone()).or_default().deleting.get_or_insert(asked);
+            });
+        }
         let body = json!({"StreamName": self.stream.name, "EnforceConsumerDeletion": true});
         self.ask("DeleteStream", body, &[NOT_FOUND]).await;
         self.known = self.sim.described(&self.stream.name).await;
-        if self.known.is_none() {
+        if self.known.is_none() && !self.is_target {
             let gone = self.sim.tick();
             self.sim.data(|seen| {
                 seen.counts.deleted += 1;

@@ -12,9 +12,9 @@ fn call() -> Call {
     let (api, operation) = Api::from_target("Kinesis_20131202.PutRecord").expect("an operation");
     let principal = Principal { account: "000000000000".into(), arn: String::new(), access_key: String::new() };
     let caller = Caller {
-        principal,
+        principal: principal.into(),
         region: "us-east-1".into(),
-        request_id: String::new(),
+        request_id: "".into(),
         api,
         operation,
         deadline: None,
