@@ -42,9 +42,11 @@ def read_by_kcl(run, crew, holds):
     until(lambda: crew.seen() == holds.count, "KCL has read everything", DRAINED_WITHIN_S)
 
     def ended():
-        # Shards whose children are begun are forgotten after a while.
+        tried = {e.shard for e in crew.events() if e.kind == "trying" and e.fields[0] == SHARD_END}
+        # Leases of shards whose children are begun are removed after a while.
         found = leases(run.dynamodb, APPLICATION)
-        return all(row["checkpoint"] == SHARD_END for row in found.values() if row["leaseKey"] in holds.closed)
+        taken = all(row["checkpoint"] == SHARD_END for row in found.values() if row["leaseKey"] in holds.closed)
+        return tried >= holds.closed and taken
 
     until(ended, "closed shards end", DRAINED_WITHIN_S)
     crew.workers[-1].stop()
