@@ -164,6 +164,7 @@ impl Audit {
 async fn write_out(shared: &Shared, runtime: &Runtime, mut output: Output) {
     let mut spare = Vec::new();
     loop {
+        shared.gather(runtime).await;
         let (batch, lines, is_closing) = {
             let mut pending = shared.pending.lock();
             if pending.dropped > 0 {
@@ -178,9 +179,6 @@ async fn write_out(shared: &Shared, runtime: &Runtime, mut output: Output) {
                 return;
             }
             spare = batch;
-            shared.wake.notified().await;
-            // One write for all lines of the pause: a wake and a thread's hop per line would cost more than the line.
-            runtime.sleep(GATHER).await;
             continue;
         }
         let written = runtime.blocking(move || {
@@ -203,6 +201,24 @@ async fn write_out(shared: &Shared, runtime: &Runtime, mut output: Output) {
         }
         buffer.clear();
         (output, spare) = (back, buffer);
+    }
+}
+
+impl Shared {
+    /// Waits for a line, then for those that follow it: one write for all of them, also for those that came during the
+    /// last one. A wake, a thread's hop and a call per line would cost more than the line.
+    async fn gather(&self, runtime: &Runtime) {
+        let (is_empty, is_closing) = {
+            let pending = self.pending.lock();
+            (pending.bytes.is_empty() && pending.dropped == 0, pending.is_closing)
+        };
+        if is_closing {
+            return;
+        }
+        if is_empty {
+            self.wake.notified().await;
+        }
+        runtime.sleep(GATHER).await;
     }
 }
 
