@@ -55,8 +55,13 @@ pub(crate) fn encode_attributes(item: StoredItem<'_>, e: &mut dyn Encoder) -> Re
     e.begin_map();
     for attribute in item.raw_attributes() {
         let (name, value) = attribute?;
-        e.stored_key(name);
-        encode_stored(value, e)?;
+        match value.raw_text() {
+            Some(text) => e.stored_attribute(name, "S", text),
+            None => {
+                e.stored_key(name);
+                encode_stored(value, e)?;
+            }
+        }
     }
     e.end_map();
     Ok(())
@@ -65,12 +70,6 @@ pub(crate) fn encode_attributes(item: StoredItem<'_>, e: &mut dyn Encoder) -> Re
 /// The same as [`encode_value`] from the stored form.
 fn encode_stored(value: StoredValue<'_>, e: &mut dyn Encoder) -> Result<(), Corrupt> {
     e.begin_structure();
-    if let Some(text) = value.raw_text() {
-        e.field("S");
-        e.stored_text(text);
-        e.end_structure();
-        return Ok(());
-    }
     match value.view()? {
         View::S(text) => {
             e.field("S");
@@ -78,7 +77,7 @@ fn encode_stored(value: StoredValue<'_>, e: &mut dyn Encoder) -> Result<(), Corr
         }
         View::N(number) => {
             e.field("N");
-            e.text(&number.to_string());
+            number.with_text(|text| e.text(text));
         }
         View::B(bytes) => {
             e.field("B");
@@ -93,7 +92,9 @@ fn encode_stored(value: StoredValue<'_>, e: &mut dyn Encoder) -> Result<(), Corr
             e.boolean(true);
         }
         View::Ss(set) => members("SS", set, e, |member, e| text(member).map(|text| e.text(text)))?,
-        View::Ns(set) => members("NS", set, e, |member, e| number(member).map(|number| e.text(&number.to_string())))?,
+        View::Ns(set) => {
+            members("NS", set, e, |member, e| number(member).map(|number| number.with_text(|text| e.text(text))))?
+        }
         View::Bs(set) => members("BS", set, e, |member, e| {
             e.bytes(member);
             Ok(())

@@ -267,7 +267,7 @@ pub fn encode_value(value: &types::AttributeValue, e: &mut dyn Encoder) {
         }
         types::AttributeValue::N(number) => {
             e.field("N");
-            e.text(&number.to_string());
+            number.with_text(|text| e.text(text));
         }
         types::AttributeValue::B(bytes) => {
             e.field("B");
@@ -282,7 +282,7 @@ pub fn encode_value(value: &types::AttributeValue, e: &mut dyn Encoder) {
             e.boolean(true);
         }
         types::AttributeValue::Ss(texts) => set(e, "SS", texts, |e, text| e.text(text)),
-        types::AttributeValue::Ns(numbers) => set(e, "NS", numbers, |e, number| e.text(&number.to_string())),
+        types::AttributeValue::Ns(numbers) => set(e, "NS", numbers, |e, number| number.with_text(|text| e.text(text))),
         types::AttributeValue::Bs(binaries) => set(e, "BS", binaries, |e, bytes| e.bytes(bytes)),
         types::AttributeValue::L(values) => {
             e.field("L");

@@ -40,6 +40,14 @@ pub trait Encoder {
             Err(_) => self.corrupt(),
         }
     }
+    /// An attribute of a map whose value is a structure of one text, named `kind`: most of an item is such.
+    fn stored_attribute(&mut self, name: &[u8], kind: &'static str, value: &[u8]) {
+        self.stored_key(name);
+        self.begin_structure();
+        self.field(kind);
+        self.stored_text(value);
+        self.end_structure();
+    }
     /// Bytes.
     fn bytes(&mut self, value: &[u8]);
     /// A whole number.

@@ -74,10 +74,8 @@ impl Writer {
         serde_json::to_writer(&mut self.out, text).expect("writing text to memory does not fail");
     }
 
-    /// Most stored texts are of ASCII without anything to escape: one look proves both.
     fn stored(&mut self, text: &[u8]) {
-        let is_plain = |byte: &u8| (0x20..0x80).contains(byte) & (*byte != b'"') & (*byte != b'\\');
-        if text.iter().fold(true, |plain, byte| plain & is_plain(byte)) {
+        if is_plain(text) {
             return self.quoted(text);
         }
         match std::str::from_utf8(text) {
@@ -97,6 +95,12 @@ impl Writer {
         self.separate();
         self.out.write_fmt(value).expect("writing to memory does not fail");
     }
+}
+
+/// Whether a stored text is ASCII without anything to escape, as most are: one look proves both.
+fn is_plain(text: &[u8]) -> bool {
+    let is_plain = |byte: &u8| (0x20..0x80).contains(byte) & (*byte != b'"') & (*byte != b'\\');
+    text.iter().fold(true, |plain, byte| plain & is_plain(byte))
 }
 
 impl Encoder for Writer {
@@ -151,6 +155,25 @@ impl Encoder for Writer {
         self.stored(key);
         self.out.push(b':');
         self.follows = false;
+    }
+
+    fn stored_attribute(&mut self, name: &[u8], kind: &'static str, value: &[u8]) {
+        if !is_plain(name) || !is_plain(value) {
+            self.stored_key(name);
+            self.begin_structure();
+            self.field(kind);
+            self.stored_text(value);
+            return self.end_structure();
+        }
+        self.separate();
+        self.out.reserve(name.len() + kind.len() + value.len() + 10);
+        self.out.push(b'"');
+        self.out.extend_from_slice(name);
+        self.out.extend_from_slice(b"\":{\"");
+        self.out.extend_from_slice(kind.as_bytes());
+        self.out.extend_from_slice(b"\":\"");
+        self.out.extend_from_slice(value);
+        self.out.extend_from_slice(b"\"}");
     }
 
     fn bytes(&mut self, value: &[u8]) {

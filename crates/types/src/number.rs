@@ -208,6 +208,14 @@ impl Number {
         (self.coefficient, self.exponent)
     }
 
+    /// Lends the number's canonical text; a small whole one takes no memory for it.
+    pub fn with_text<T>(&self, lend: impl FnOnce(&str) -> T) -> T {
+        match i64::try_from(self.coefficient) {
+            Ok(whole) if self.exponent == 0 => lend(itoa::Buffer::new().format(whole)),
+            _ => lend(&self.to_string()),
+        }
+    }
+
     /// A number from stored parts; `None` when they are none.
     pub fn from_parts(coefficient: i128, exponent: i16) -> Option<Self> {
         if digits(coefficient) > DIGITS_MAX {
