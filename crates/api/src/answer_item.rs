@@ -48,6 +48,14 @@ impl Encode for AnswerItem {
             }
         }
     }
+
+    fn size_hint(&self) -> usize {
+        match &self.0 {
+            Form::Decoded(_) => 0,
+            // JSON takes a few bytes more for each attribute than the stored form, and a third more for binaries.
+            Form::Stored(bytes) => bytes.len() + bytes.len() / 4,
+        }
+    }
 }
 
 /// Writes a stored item's attributes as a map. Errors: Corrupt, in the middle of it.

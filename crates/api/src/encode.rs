@@ -8,6 +8,8 @@ use crate::instant::Instant;
 
 /// A protocol's writer. Calls come properly nested; the writer cares for separators and lengths.
 pub trait Encoder {
+    /// About so many bytes follow.
+    fn expect(&mut self, _bytes: usize) {}
     /// Opens a structure.
     fn begin_structure(&mut self);
     /// Names the next value inside a structure.
@@ -72,6 +74,11 @@ pub trait Encode {
     /// Whether a structure leaves the member out.
     fn is_absent(&self) -> bool {
         false
+    }
+
+    /// About how many bytes will be written, where they may be many.
+    fn size_hint(&self) -> usize {
+        0
     }
 }
 
@@ -144,11 +151,16 @@ impl Encode for Bytes {
 
 impl<T: Encode> Encode for Vec<T> {
     fn encode(&self, e: &mut dyn Encoder) {
+        e.expect(self.size_hint());
         e.begin_list();
         for value in self {
             value.encode(e);
         }
         e.end_list();
+    }
+
+    fn size_hint(&self) -> usize {
+        self.iter().map(Encode::size_hint).sum()
     }
 }
 

@@ -104,6 +104,10 @@ fn is_plain(text: &[u8]) -> bool {
 }
 
 impl Encoder for Writer {
+    fn expect(&mut self, bytes: usize) {
+        self.out.reserve(bytes);
+    }
+
     fn begin_structure(&mut self) {
         self.begin(b'{');
     }
