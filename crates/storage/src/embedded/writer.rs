@@ -32,6 +32,14 @@ pub(super) struct Writer {
     pub(super) poisoned: bool,
 }
 
+/// What became of a turn of writing.
+enum Written {
+    /// Nothing is queued any more.
+    All,
+    /// Planted: groups were handed on before they were synced.
+    TooEarlyTold,
+}
+
 /// Groups that could not be written, and those before them that could.
 pub(super) struct Failed {
     written: Vec<Group>,
@@ -53,6 +61,22 @@ impl Engine {
 
     async fn write_all(self: Arc<Self>) {
         loop {
+            let engine = self.clone();
+            match self.runtime.blocking(move || engine.write_queued()).await {
+                Ok(Written::All) => return self.state_later(),
+                Ok(Written::TooEarlyTold) => {
+                    let engine = self.clone();
+                    // The bug: whoever waited has his answer already.
+                    let _ = self.runtime.blocking(move || engine.sync_log()).await;
+                }
+                Err(_) => return self.fail("a task that writes was lost"),
+            }
+        }
+    }
+
+    /// Writes what is queued, and what was queued meanwhile: between two writes the disk waits for nobody. Blocks.
+    fn write_queued(self: &Arc<Self>) -> Written {
+        loop {
             let groups: Vec<Group> = {
                 let mut front = self.front.lock();
                 let groups = front.queue.drain(..).collect::<Vec<_>>();
@@ -60,20 +84,14 @@ impl Engine {
                 groups
             };
             if groups.is_empty() {
-                return self.state_later();
+                return Written::All;
             }
-            let engine = self.clone();
-            match self.runtime.blocking(move || engine.write(groups)).await {
-                Ok(Ok(written)) => {
-                    self.recycle_and_hand_on(written);
-                    if self.settings.planted == Some(Planted::AckBeforeSync) {
-                        let engine = self.clone();
-                        // The bug: whoever waited has his answer already.
-                        let _ = self.runtime.blocking(move || engine.sync_log()).await;
-                    }
-                }
-                Ok(Err(failed)) => self.take_back(failed),
-                Err(_) => self.fail("a task that writes was lost"),
+            match self.write(groups) {
+                Ok(written) => self.recycle_and_hand_on(written),
+                Err(failed) => self.take_back(failed),
+            }
+            if self.settings.planted == Some(Planted::AckBeforeSync) {
+                return Written::TooEarlyTold;
             }
         }
     }
