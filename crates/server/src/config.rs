@@ -69,7 +69,7 @@ pub struct Options {
     /// Seconds of store time after which an open shard is rolled over to one child [default: 14400]
     #[arg(long, value_name = "SECONDS", env = "HEADWATER_SHARD_LIFE")]
     pub shard_life: Option<u64>,
-    /// Enforce the service's rate limits on reading streams
+    /// Enforce the service's rate limits on reading tables' streams and on data streams
     #[arg(long, env = "HEADWATER_AWS_LIMITS", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub aws_limits: Option<bool>,
     /// The account of a request: `123456789012` for all, or `ACCESSKEY=123456789012` for one key (repeatable)

@@ -174,7 +174,7 @@ enum FaultChange {
     Add {
         /// What happens to the calls that are hit
         kind: String,
-        /// Only calls of this API: dynamodb, streams
+        /// Only calls of this API: dynamodb, streams, kinesis, firehose
         #[arg(long, value_name = "API")]
         api: Option<String>,
         /// Only calls of this operation

@@ -17,7 +17,7 @@ use mimalloc::MiMalloc;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// DynamoDB and DynamoDB Streams on your own machine.
+/// DynamoDB, DynamoDB Streams and Kinesis Data Streams on your own machine.
 #[derive(Parser)]
 #[command(name = "headwater", version, args_conflicts_with_subcommands = true)]
 struct Arguments {

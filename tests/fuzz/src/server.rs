@@ -124,7 +124,8 @@ impl Client {
     ///
     /// Errors: it stays in a short state.
     pub async fn settled(&mut self, table: &str) -> Result<Option<Value>, String> {
-        for _ in 0..500 {
+        // Two minutes and more: the bound only ends a broken run.
+        for _ in 0..12_000 {
             let (status, answer) = self.ask("DescribeTable", &json!({ "TableName": table })).await?;
             if status != 200 {
                 return Ok(None);

@@ -16,11 +16,7 @@ from workers import FLINK_JVM
 
 def test_adapter1(server, crew):
     """The adapter's version 1 on KCL 1."""
-
-    def start(name, application, arns):
-        arguments = {"endpoint": server.endpoint, "application": application, "streams": ",".join(arns)}
-        crew.java(name, "adapter1", "headwater.OldAdapterWorker", **arguments)
-
+    start = rebuilding.adapter(server, crew, "adapter1", "headwater.OldAdapterWorker")
     rebuilding.reshaped_and_killed(
         server, crew, "adapter 1.6.1", ["adapted-1"], start, third=False, name=lambda arn: arn
     )
@@ -29,14 +25,10 @@ def test_adapter1(server, crew):
 def test_adapter2_multi_stream(server, crew):
     """The adapter's version 2 reads two tables in one application."""
 
-    def start(name, application, arns):
-        arguments = {"endpoint": server.endpoint, "application": application, "streams": ",".join(arns)}
-        crew.java(name, "adapter2", "headwater.AdapterWorker", **arguments)
-
     def key(arn, shard_id):
         return f"{ACCOUNT}:{adapter_name(arn)}:1:{shard_id}"
 
-    tables = ["adapted-left", "adapted-right"]
+    start, tables = rebuilding.adapter(server, crew, "adapter2"), ["adapted-left", "adapted-right"]
     rebuilding.reshaped_and_killed(server, crew, "adapter 2.0.1, two streams", tables, start, key=key)
 
 
@@ -84,27 +76,14 @@ def test_adapter2_trimmed(server, crew):
 @pytest.mark.parametrize("mode", ["polling", "fanout"])
 def test_kcl2_table(server, crew, mode):
     """KCL 2 on a table's stream without an adapter."""
-
-    def start(name, application, arns):
-        (arn,) = arns
-        given = {"endpoint": server.endpoint, "application": application, "stream": kinesis_name(arn)}
-        crew.java(name, "kcl2", "headwater.KclWorker", mode=mode, form="changes", **given)
-
     what = f"KCL 2.7.2 on a table's stream, {mode}"
-    tables = [f"read-kcl2-{mode}"]
-    rebuilding.reshaped_and_killed(server, crew, what, tables, start, third=False, name=kinesis_name, holds=of_kinesis)
+    rebuilding.read_by_kcl(server, crew, what, f"read-kcl2-{mode}", "kcl2", mode=mode)
 
 
 def test_kcl1_table(server, crew):
     """KCL 1 likewise."""
-
-    def start(name, application, arns):
-        (arn,) = arns
-        given = {"endpoint": server.endpoint, "application": application, "stream": kinesis_name(arn)}
-        crew.java(name, "kcl1", "headwater.OldWorker", form="changes", **given)
-
-    what, tables = "KCL 1.15.3 on a table's stream", ["read-kcl1"]
-    rebuilding.reshaped_and_killed(server, crew, what, tables, start, third=False, name=kinesis_name, holds=of_kinesis)
+    what = "KCL 1.15.3 on a table's stream"
+    rebuilding.read_by_kcl(server, crew, what, "read-kcl1", "kcl1", "headwater.OldWorker")
 
 
 def of_dynamodb_streams(server, stream_arn, writer):

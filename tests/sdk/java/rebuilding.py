@@ -9,7 +9,7 @@ from headwater import until
 from judge import SHARD_END, judge
 from leases import indexed, leader, leases, owners
 from producing import until_ahead, until_all_read
-from tables import Writer, adapter_name, create, rebuild, scan, truth
+from tables import Writer, adapter_name, create, kinesis_name, of_kinesis, rebuild, scan, truth
 
 ROUNDS = 40  # of 50 items: 2,000 changes of each table
 WITHIN_S = 150
@@ -91,6 +91,30 @@ def reshaped_and_killed(
         f"\n{what}: {counts}; {items} items rebuilt as a Scan gives them, {len(rows)} lease rows right, {rolled} shards "
         f"rolled over, {time.monotonic() - begin:.0f} s"
     )
+
+
+def adapter(server, crew, module, main="headwater.AdapterWorker"):
+    """How a worker of the official adapter is started: the class `main` of `module`."""
+
+    def start(name, application, arns):
+        given = {"endpoint": server.endpoint, "application": application, "streams": ",".join(arns)}
+        crew.java(name, module, main, **given)
+
+    return start
+
+
+def read_by_kcl(server, crew, what, table, module, main="headwater.KclWorker", *, third=False, **more):
+    """The run of a KCL that reads the table's stream as a Kinesis stream: the class `main` of `module`.
+
+    `third` says that it is KCL 3; `more` are arguments of the class.
+    """
+
+    def start(name, application, arns):
+        (arn,) = arns
+        given = {"endpoint": server.endpoint, "application": application, "stream": kinesis_name(arn)}
+        crew.java(name, module, main, form="changes", **given, **more)
+
+    reshaped_and_killed(server, crew, what, [table], start, third=third, name=kinesis_name, holds=of_kinesis)
 
 
 def write(writers, rounds):

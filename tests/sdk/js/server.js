@@ -80,9 +80,9 @@ export async function records(client, arn) {
   return found;
 }
 
-/** Asks until `wanted` gives something, at most ten seconds. */
+/** Asks until `wanted` gives something, two minutes and more: the bound only ends a broken run. */
 export async function eventually(what, wanted) {
-  for (let tries = 0; tries < 200; tries += 1) {
+  for (let tries = 0; tries < 2_400; tries += 1) {
     const found = await wanted();
     if (found) return found;
     await new Promise((resolve) => setTimeout(resolve, 50));

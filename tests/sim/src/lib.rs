@@ -23,6 +23,7 @@ pub mod data_streams;
 pub mod direct;
 pub mod embedded;
 pub mod expiry;
+mod figures;
 pub mod held;
 pub mod history;
 pub mod ledger;

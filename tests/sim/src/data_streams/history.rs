@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::figures::figures;
 use crate::history::Violation;
 
 /// First and last hash key, both included.
@@ -192,130 +193,59 @@ impl Life {
 /// Unit: ms.
 pub const HOUR_MS: i64 = 3_600_000;
 
-/// How often something happened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counts {
-    /// Runs.
-    pub puts: u64,
-    /// Of these, answered.
-    pub acknowledged: u64,
-    /// Of these, with an outcome nobody knows.
-    pub unknown: u64,
-    /// Records that are there in the end, or were read of streams that are not.
-    pub records: u64,
-    /// Streams made.
-    pub streams: u64,
-    /// Streams deleted.
-    pub deleted: u64,
-    /// Shards that were split.
-    pub splits: u64,
-    /// Shards with two parents.
-    pub merges: u64,
-    /// UpdateShardCount that was done.
-    pub reshards: u64,
-    /// On-demand streams that grew.
-    pub scalings: u64,
-    /// Retention raised.
-    pub raised: u64,
-    /// Retention lowered.
-    pub lowered: u64,
-    /// Pages that polling readers were given.
-    pub pages: u64,
-    /// Records that polling readers were given and that were compared with what is there.
-    pub polled: u64,
-    /// Shards that a reader began at the newest record or at a moment.
-    pub midway: u64,
-    /// Ends of shards that named their children.
-    pub ends: u64,
-    /// Subscriptions.
-    pub subscriptions: u64,
-    /// Records that subscribers were pushed and that were compared with what is there.
-    pub pushed: u64,
-    /// Subscriptions that went with their node.
-    pub lost: u64,
-    /// Subscriptions that another one ended.
-    pub takeovers: u64,
-    /// Second subscriptions that came too early.
-    pub early: u64,
-    /// Subscriptions whose five minutes were over.
-    pub over: u64,
-    /// Records that were trimmed in time.
-    pub trimmed: u64,
-    /// Lists of shards that were one moment, each checked.
-    pub lists: u64,
-}
-
-impl Counts {
-    /// Adds another run's figures.
-    pub fn add(&mut self, other: Self) {
-        for (sum, (_, more)) in self.figures_mut().into_iter().zip(other.figures()) {
-            *sum += more;
-        }
-    }
-
-    /// All figures with their names.
-    pub fn figures(mut self) -> Vec<(&'static str, u64)> {
-        let figures = self.figures_mut();
-        NAMES.into_iter().zip(figures.map(|figure| *figure)).collect()
-    }
-
-    fn figures_mut(&mut self) -> [&mut u64; NAMES.len()] {
-        [
-            &mut self.puts,
-            &mut self.acknowledged,
-            &mut self.unknown,
-            &mut self.records,
-            &mut self.streams,
-            &mut self.deleted,
-            &mut self.splits,
-            &mut self.merges,
-            &mut self.reshards,
-            &mut self.scalings,
-            &mut self.raised,
-            &mut self.lowered,
-            &mut self.pages,
-            &mut self.polled,
-            &mut self.midway,
-            &mut self.ends,
-            &mut self.subscriptions,
-            &mut self.pushed,
-            &mut self.lost,
-            &mut self.takeovers,
-            &mut self.early,
-            &mut self.over,
-            &mut self.trimmed,
-            &mut self.lists,
-        ]
+figures! {
+    /// How often something happened.
+    pub struct Counts {
+        /// Runs.
+        puts: "puts",
+        /// Of these, answered.
+        acknowledged: "acknowledged",
+        /// Of these, with an outcome nobody knows.
+        unknown: "unknown",
+        /// Records that are there in the end, or were read of streams that are not.
+        records: "records",
+        /// Streams made.
+        streams: "streams made",
+        /// Streams deleted.
+        deleted: "streams deleted",
+        /// Shards that were split.
+        splits: "splits",
+        /// Shards with two parents.
+        merges: "merges",
+        /// UpdateShardCount that was done.
+        reshards: "reshards",
+        /// On-demand streams that grew.
+        scalings: "on-demand scalings",
+        /// Retention raised.
+        raised: "retention raised",
+        /// Retention lowered.
+        lowered: "retention lowered",
+        /// Pages that polling readers were given.
+        pages: "pages",
+        /// Records that polling readers were given and that were compared with what is there.
+        polled: "records polled",
+        /// Shards that a reader began at the newest record or at a moment.
+        midway: "shards begun midway",
+        /// Ends of shards that named their children.
+        ends: "shard ends",
+        /// Subscriptions.
+        subscriptions: "subscriptions",
+        /// Records that subscribers were pushed and that were compared with what is there.
+        pushed: "records pushed",
+        /// Subscriptions that went with their node.
+        lost: "subscriptions lost",
+        /// Subscriptions that another one ended.
+        takeovers: "takeovers",
+        /// Second subscriptions that came too early.
+        early: "refused within five seconds",
+        /// Subscriptions whose five minutes were over.
+        over: "subscriptions at their end",
+        /// Records that were trimmed in time.
+        trimmed: "records trimmed",
+        /// Lists of shards that were one moment, each checked.
+        lists: "lists",
     }
 }
-
-/// The figures' names, in order.
-const NAMES: [&str; 24] = [
-    "puts",
-    "acknowledged",
-    "unknown",
-    "records",
-    "streams made",
-    "streams deleted",
-    "splits",
-    "merges",
-    "reshards",
-    "on-demand scalings",
-    "retention raised",
-    "retention lowered",
-    "pages",
-    "records polled",
-    "shards begun midway",
-    "shard ends",
-    "subscriptions",
-    "records pushed",
-    "subscriptions lost",
-    "takeovers",
-    "refused within five seconds",
-    "subscriptions at their end",
-    "records trimmed",
-    "lists",
-];
 
 /// Everything that was seen of data streams in one run.
 #[derive(Default)]

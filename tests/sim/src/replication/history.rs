@@ -6,6 +6,7 @@ use std::fmt;
 use headwater_types::{SequenceNumber, ShardUid, StreamUid, TableId};
 use serde_json::Value;
 
+use crate::figures::figures;
 use crate::history::{Change, Violation};
 
 /// A change as a target holds it.
@@ -97,122 +98,55 @@ pub struct Seen {
     pub counts: Counts,
 }
 
-/// How often something happened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counts {
-    /// Destinations that were enabled.
-    pub enabled: u64,
-    /// Destinations that were disabled.
-    pub disabled: u64,
-    /// Precisions that were changed.
-    pub updated: u64,
-    /// Times of destinations that were judged as a whole.
-    pub judged: u64,
-    /// Those that were not: a target went with records that nobody saw.
-    pub unseen: u64,
-    /// Times that the table's own stream was switched on or off under a destination.
-    pub switched: u64,
-    /// Tables that were deleted under a destination.
-    pub gone: u64,
-    /// Destinations that gave changes up, or may have when they went with their table.
-    pub given_up: u64,
-    /// Changes that targets were found to hold.
-    pub replicated: u64,
-    /// Of these, of tables that clients read and write.
-    pub traced: u64,
-    /// Of these, of transactions and single updates of the ledger.
-    pub transacted: u64,
-    /// Of these, deletions of what had expired.
-    pub expired: u64,
-    /// Changes that were seen before they were sent.
-    pub waited: u64,
-    /// Targets made.
-    pub targets: u64,
-    /// Of these, under a name that another had.
-    pub again: u64,
-    /// Shards of targets that continue others.
-    pub continued: u64,
-    /// UpdateShardCount of targets that was done.
-    pub reshards: u64,
-    /// Times that a shard of a target took no more.
-    pub throttled: u64,
-    /// Nodes that went while changes were on their way.
-    pub crashes: u64,
-    /// Looks at what targets hold and positions say.
-    pub looks: u64,
-    /// Of these, the first after a node's start.
-    pub starts: u64,
-    /// Changes that a client read from the targets in the end.
-    pub read: u64,
-}
-
-impl Counts {
-    /// Adds another run's figures.
-    pub fn add(&mut self, other: Self) {
-        for (sum, (_, more)) in self.figures_mut().into_iter().zip(other.figures()) {
-            *sum += more;
-        }
-    }
-
-    /// All figures with their names.
-    pub fn figures(mut self) -> Vec<(&'static str, u64)> {
-        let figures = self.figures_mut();
-        NAMES.into_iter().zip(figures.map(|figure| *figure)).collect()
-    }
-
-    fn figures_mut(&mut self) -> [&mut u64; NAMES.len()] {
-        [
-            &mut self.enabled,
-            &mut self.disabled,
-            &mut self.updated,
-            &mut self.judged,
-            &mut self.unseen,
-            &mut self.switched,
-            &mut self.gone,
-            &mut self.given_up,
-            &mut self.replicated,
-            &mut self.traced,
-            &mut self.transacted,
-            &mut self.expired,
-            &mut self.waited,
-            &mut self.targets,
-            &mut self.again,
-            &mut self.continued,
-            &mut self.reshards,
-            &mut self.throttled,
-            &mut self.crashes,
-            &mut self.looks,
-            &mut self.starts,
-            &mut self.read,
-        ]
+figures! {
+    /// How often something happened.
+    pub struct Counts {
+        /// Destinations that were enabled.
+        enabled: "destinations enabled",
+        /// Destinations that were disabled.
+        disabled: "disabled",
+        /// Precisions that were changed.
+        updated: "precisions changed",
+        /// Times of destinations that were judged as a whole.
+        judged: "judged as a whole",
+        /// Those that were not: a target went with records that nobody saw.
+        unseen: UNSEEN,
+        /// Times that the table's own stream was switched on or off under a destination.
+        switched: "streams switched meanwhile",
+        /// Tables that were deleted under a destination.
+        gone: GONE,
+        /// Destinations that gave changes up, or may have when they went with their table.
+        given_up: GIVEN_UP,
+        /// Changes that targets were found to hold.
+        replicated: "changes replicated",
+        /// Of these, of tables that clients read and write.
+        traced: "of clients",
+        /// Of these, of transactions and single updates of the ledger.
+        transacted: "of transactions",
+        /// Of these, deletions of what had expired.
+        expired: "of expired items",
+        /// Changes that were seen before they were sent.
+        waited: STRICT,
+        /// Targets made.
+        targets: "targets made",
+        /// Of these, under a name that another had.
+        again: "made again",
+        /// Shards of targets that continue others.
+        continued: "their shards split and merged",
+        /// UpdateShardCount of targets that was done.
+        reshards: "their reshards",
+        /// Times that a shard of a target took no more.
+        throttled: "throttled",
+        /// Nodes that went while changes were on their way.
+        crashes: "nodes lost with changes on their way",
+        /// Looks at what targets hold and positions say.
+        looks: "looks at positions and targets",
+        /// Of these, the first after a node's start.
+        starts: "looks after a start",
+        /// Changes that a client read from the targets in the end.
+        read: "changes read by a client",
     }
 }
-
-/// The figures' names, in order.
-const NAMES: [&str; 22] = [
-    "destinations enabled",
-    "disabled",
-    "precisions changed",
-    "judged as a whole",
-    UNSEEN,
-    "streams switched meanwhile",
-    GONE,
-    GIVEN_UP,
-    "changes replicated",
-    "of clients",
-    "of transactions",
-    "of expired items",
-    STRICT,
-    "targets made",
-    "made again",
-    "their shards split and merged",
-    "their reshards",
-    "throttled",
-    "nodes lost with changes on their way",
-    "looks at positions and targets",
-    "looks after a start",
-    "changes read by a client",
-];
 
 const UNSEEN: &str = "not judged";
 const GONE: &str = "tables deleted meanwhile";
