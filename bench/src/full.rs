@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::lab::{Lab, Section};
 use crate::peers::Peers;
+use crate::rounds::Rounds;
 use crate::{parts, report};
 
 /// Measures `names`, or every part; with `peers` those too. Each part's files are written as soon as it is measured, so
@@ -35,6 +36,9 @@ pub fn run(lab: &Lab, folder: &Path, names: &[String], peers: Option<&Peers>) ->
 
 fn markdown(section: &Section) -> String {
     let mut text = format!("# {}\n\n{}\n\n{}\n", section.title, section.note, machine());
+    if let Some(rounds) = section.rounds {
+        let _ = write!(text, "\n{}\n", rounds.shown());
+    }
     for plot in &section.plots {
         let _ = write!(text, "\n![{}]({}.svg)\n", plot.title, plot.name);
     }
@@ -55,7 +59,7 @@ fn machine() -> String {
     let kernel = read("/proc/sys/kernel/osrelease");
     let load = read("/proc/loadavg");
     format!(
-        "Measured on {} × {}, Linux {}, load average at the end {}; medians of all rounds.",
+        "Measured on {} × {}, Linux {}, load average at the end {}.",
         std::thread::available_parallelism().map_or(1, usize::from),
         model.trim_start_matches([':', '\t', ' ']),
         kernel.trim(),
@@ -67,7 +71,7 @@ fn machine() -> String {
 fn write_json(path: &Path, name: &str, section: &Section) -> Result<()> {
     let there = fs::read_to_string(path).ok().and_then(|text| serde_json::from_str(&text).ok());
     let mut all: Map<String, Value> = there.unwrap_or_default();
-    let figures = json!({"machine": machine(), "rows": report::json(&section.rows), "figures": section.json});
+    let figures = json!({"machine": machine(), "rounds": section.rounds.map(Rounds::shown), "rows": report::json(&section.rows), "figures": section.json});
     all.insert(name.to_owned(), figures);
     fs::write(path, serde_json::to_string_pretty(&all)? + "\n").with_context(|| path.display().to_string())
 }

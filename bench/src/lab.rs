@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use crate::load::Connection;
 use crate::plots::Plot;
 use crate::report::Row;
+use crate::rounds::Rounds;
 use crate::subject::Subject;
 use crate::workload;
 
@@ -20,10 +21,8 @@ pub struct Lab {
     pub bare: PathBuf,
     /// Data directories and audit logs; removed at the end.
     pub folder: TempDir,
-    /// Requests of one round.
-    pub operations: usize,
     /// Interleaved rounds.
-    pub rounds: usize,
+    pub rounds: Rounds,
     /// The largest table that the growth part fills.
     pub items_max: usize,
 }
@@ -35,6 +34,8 @@ pub struct Section {
     pub title: &'static str,
     /// What was done, and what to mind.
     pub note: String,
+    /// What the figures are medians of; nothing for a part that has no rounds.
+    pub rounds: Option<Rounds>,
     /// Measured workloads.
     pub rows: Vec<Row>,
     /// Tables of its own, in Markdown.

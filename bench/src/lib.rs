@@ -3,6 +3,7 @@
 //! Everything is measured as a ratio to a bare server of the same HTTP stack in the same run, because machines are
 //! shared and noisy; server CPU per operation decides, operations per second stand beside it.
 
+pub mod cores;
 pub mod data_stream;
 pub mod disk;
 pub mod full;

@@ -85,15 +85,32 @@ impl Ran {
     }
 }
 
-/// Sends `operations` requests over `connections`; `request(i)` gives the i-th one.
+/// Where a run of load ends: at whichever comes first.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Operations.
+    pub operations: usize,
+    /// Wall clock since the first request; what is under way then is still waited for.
+    pub elapsed: Option<Duration>,
+}
+
+impl Limits {
+    /// All of so many operations, however long they take: to fill tables, to work off a whole list.
+    pub fn all(operations: usize) -> Self {
+        Self { operations, elapsed: None }
+    }
+}
+
+/// Sends requests over `connections` until a limit is met; `request(i)` gives the i-th one. Those done are the first
+/// [`Ran::operations`] of them, without a gap.
 pub fn run<'a>(
     address: SocketAddr,
     connections: usize,
-    operations: usize,
+    limits: Limits,
     request: impl Fn(usize) -> &'a [u8] + Sync,
 ) -> Result<Ran> {
     let next = AtomicUsize::new(0);
-    let latencies = Mutex::new(Vec::with_capacity(operations));
+    let latencies = Mutex::new(Vec::with_capacity(limits.operations));
     // All are open before the clock runs: many at once may have to knock twice, a second apart.
     let opened: Vec<Connection> = (0..connections).map(|_| Connection::open(address)).collect::<Result<_>>()?;
     let start = Instant::now();
@@ -103,13 +120,17 @@ pub fn run<'a>(
             .map(|mut connection| {
                 let (next, latencies, request) = (&next, &latencies, &request);
                 scope.spawn(move || -> Result<()> {
-                    let mut own = Vec::with_capacity(operations / connections + 1);
+                    let mut own = Vec::with_capacity(limits.operations / connections + 1);
                     loop {
-                        let i = next.fetch_add(1, Ordering::Relaxed);
-                        if i >= operations {
+                        // The time is looked at before a request is taken, so that each that is taken is sent.
+                        let sent = Instant::now();
+                        if limits.elapsed.is_some_and(|limit| sent.duration_since(start) >= limit) {
                             break;
                         }
-                        let sent = Instant::now();
+                        let i = next.fetch_add(1, Ordering::Relaxed);
+                        if i >= limits.operations {
+                            break;
+                        }
                         connection.call(request(i))?;
                         own.push(sent.elapsed().as_micros() as u64);
                     }
@@ -126,5 +147,69 @@ pub fn run<'a>(
     let elapsed = start.elapsed();
     let mut latencies_us = latencies.into_inner().expect("no holder panics");
     latencies_us.sort_unstable();
-    Ok(Ran { operations, elapsed, latencies_us })
+    Ok(Ran { operations: latencies_us.len(), elapsed, latencies_us })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Answers every request that ends in an empty line, until its peers close.
+    fn answering(connections: usize) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let answer = |mut stream: TcpStream| {
+            let mut chunk = [0; 1_024];
+            while stream.read(&mut chunk).is_ok_and(|read| read > 0) {
+                if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_err() {
+                    break;
+                }
+            }
+        };
+        thread::spawn(move || {
+            listener
+                .incoming()
+                .take(connections)
+                .flatten()
+                .for_each(|stream| drop(thread::spawn(move || answer(stream))));
+        });
+        address
+    }
+
+    /// Runs against [`answering`]; what ran, and how often each request was asked for.
+    fn counted(limits: Limits) -> (Ran, Vec<usize>) {
+        let asked = Mutex::new(Vec::new());
+        let request = |at: usize| {
+            asked.lock().expect("no holder panics").push(at);
+            b"GET / HTTP/1.1\r\n\r\n".as_slice()
+        };
+        let ran = run(answering(4), 4, limits, request).expect("a run");
+        let mut asked = asked.into_inner().expect("no holder panics");
+        asked.sort_unstable();
+        (ran, asked)
+    }
+
+    #[test]
+    fn a_run_ends_at_its_operations() {
+        let (ran, asked) = counted(Limits { operations: 100, elapsed: Some(Duration::from_secs(3_600)) });
+        assert_eq!((ran.operations, ran.latencies_us.len()), (100, 100));
+        assert_eq!(asked, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_run_ends_at_its_time_and_says_what_was_done() {
+        let limit = Duration::from_millis(50);
+        let (ran, asked) = counted(Limits { operations: 1_000_000, elapsed: Some(limit) });
+        assert!(ran.elapsed >= limit, "{:?}", ran.elapsed);
+        assert!(ran.operations > 0 && ran.operations < 1_000_000, "{} operations", ran.operations);
+        assert_eq!(asked, (0..ran.operations).collect::<Vec<_>>(), "a gap");
+    }
+
+    #[test]
+    fn all_of_them_has_no_time() {
+        let (ran, asked) = counted(Limits::all(10));
+        assert_eq!((ran.operations, asked.len()), (10, 10));
+    }
 }

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use headwater_bench::lab::Lab;
-use headwater_bench::load::{self, Connection, Ran};
+use headwater_bench::lab::{Lab, three};
+use headwater_bench::load::{Connection, Ran};
 use headwater_bench::peers::Peers;
-use headwater_bench::report::{self, Row};
+use headwater_bench::rounds::{self, Case, Rounds};
 use headwater_bench::subject::Subject;
-use headwater_bench::{full, workload};
+use headwater_bench::{full, report, workload};
 
 #[derive(Parser)]
 struct Arguments {
@@ -20,12 +20,12 @@ struct Arguments {
     /// The bare server's release binary.
     #[arg(long)]
     bare: PathBuf,
-    /// Operations per workload and round [default: 40,000; 4,000 in a report].
-    #[arg(long)]
-    operations: Option<usize>,
-    /// Interleaved rounds [default: 5; 3 in a report].
-    #[arg(long)]
-    rounds: Option<usize>,
+    /// Most operations of a workload in a round, which ends after a second too.
+    #[arg(long, default_value_t = 40_000)]
+    operations: usize,
+    /// Interleaved rounds.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
     /// Connections at once, one table of results each.
     #[arg(long, value_delimiter = ',', default_value = "1,16,64")]
     connections: Vec<usize>,
@@ -53,16 +53,9 @@ struct Arguments {
 }
 
 impl Arguments {
-    fn operations(&self) -> usize {
-        self.operations.unwrap_or(40_000)
+    fn rounds(&self) -> Rounds {
+        Rounds { count: self.rounds, operations: self.operations }
     }
-}
-
-/// One workload: which server, which requests.
-struct Workload {
-    name: &'static str,
-    subject: usize,
-    requests: Vec<Vec<Vec<u8>>>,
 }
 
 fn main() -> Result<()> {
@@ -85,19 +78,14 @@ fn main() -> Result<()> {
         workload::create_table(&mut connection, "plain", false)?;
         workload::create_table(&mut connection, "streamed", true)?;
     }
-    let workloads = workloads(arguments.item_bytes);
-    for workload in &workloads {
-        let requests = &workload.requests[0];
-        load::run(subjects[workload.subject].address, 16, requests.len(), |i| &requests[i % requests.len()])
-            .with_context(|| format!("warming {}", workload.name))?;
-    }
     let mut rows = Vec::new();
     for &connections in &arguments.connections {
-        rows.extend(rounds(&arguments, &subjects, &workloads, connections)?);
+        let cases = cases(&subjects, arguments.item_bytes).into_iter().map(|case| case.over(connections));
+        rows.extend(rounds::run(&cases.collect::<Vec<_>>(), arguments.rounds())?);
     }
-    print!("{}", report::markdown(&rows));
+    print!("{}\n\n{}", arguments.rounds().shown(), report::markdown(&rows));
     for (name, subject) in [("in memory", &subjects[1]), ("on disk", &subjects[2])] {
-        let lag = stream_lag(subject, arguments.operations().min(2_000))?;
+        let lag = stream_lag(subject, arguments.operations.min(2_000))?;
         println!(
             "acknowledged → visible to a polling reader, {name}: p50 {} µs, p99 {} µs, {} records",
             lag.quantile_us(0.5),
@@ -121,8 +109,7 @@ fn report(arguments: &Arguments, folder: &Path) -> Result<()> {
         bare: arguments.bare.clone(),
         // Below the target folder: a disk, where the system's own temporary folder may be memory.
         folder: tempfile::tempdir_in(root.join("target"))?,
-        operations: arguments.operations.unwrap_or(4_000),
-        rounds: arguments.rounds.unwrap_or(3),
+        rounds: arguments.rounds(),
         items_max: arguments.items_max,
     };
     full::run(&lab, folder, &arguments.parts, peers.as_ref())
@@ -132,50 +119,20 @@ fn write(path: &Path, value: &serde_json::Value) -> Result<()> {
     std::fs::write(path, serde_json::to_string_pretty(value)?).with_context(|| path.display().to_string())
 }
 
-fn workloads(size: usize) -> Vec<Workload> {
-    // Three versions of every item, so that a repeated put is a change.
-    let puts = |table: &str| (0..3).map(|version| workload::puts(table, size, version)).collect::<Vec<_>>();
+/// What every server is asked; the bare one, then ours in memory, then on disk.
+fn cases([bare, memory, disk]: &[Subject; 3], size: usize) -> Vec<Case<'_>> {
+    let puts = |table: &str| three(|version| workload::puts(table, size, version));
+    let ours = |name: &str, subject, requests| Case::new(name, subject, requests, Some(0));
     vec![
-        Workload { name: "bare server", subject: 0, requests: vec![workload::bare(size)] },
-        Workload { name: "put, in memory", subject: 1, requests: puts("plain") },
-        Workload { name: "put with stream, in memory", subject: 1, requests: puts("streamed") },
-        Workload { name: "get, in memory", subject: 1, requests: vec![workload::gets("plain")] },
-        Workload { name: "query 25, in memory", subject: 1, requests: vec![workload::queries("plain")] },
-        Workload { name: "put, on disk", subject: 2, requests: puts("plain") },
-        Workload { name: "put with stream, on disk", subject: 2, requests: puts("streamed") },
-        Workload { name: "get, on disk", subject: 2, requests: vec![workload::gets("plain")] },
+        ours("bare server", bare, vec![workload::bare(size)]),
+        ours("put, in memory", memory, puts("plain")),
+        ours("put with stream, in memory", memory, puts("streamed")),
+        ours("get, in memory", memory, vec![workload::gets("plain")]),
+        ours("query 25, in memory", memory, vec![workload::queries("plain")]),
+        ours("put, on disk", disk, puts("plain")),
+        ours("put with stream, on disk", disk, puts("streamed")),
+        ours("get, on disk", disk, vec![workload::gets("plain")]),
     ]
-}
-
-fn rounds(arguments: &Arguments, subjects: &[Subject], workloads: &[Workload], connections: usize) -> Result<Vec<Row>> {
-    let empty = |workload: &Workload| Row::new(workload.name, connections, arguments.operations());
-    let mut rows: Vec<Row> = workloads.iter().map(empty).collect();
-    for round in 0..arguments.rounds.unwrap_or(5) {
-        let mut bare_us = f64::NAN;
-        for (workload, row) in workloads.iter().zip(&mut rows) {
-            let requests = &workload.requests[(round + 1) % workload.requests.len()];
-            let subject = &subjects[workload.subject];
-            let before = subject.used()?;
-            let ran =
-                load::run(subject.address, connections, arguments.operations(), |i| &requests[i % requests.len()])?;
-            let after = subject.used()?;
-            let operations = ran.operations as f64;
-            let cpu_us = (after.cpu - before.cpu).as_secs_f64() * 1e6 / operations;
-            if workload.subject == 0 {
-                bare_us = cpu_us;
-            }
-            row.cpu_us.push(cpu_us);
-            row.cpu_above_bare_us.push(cpu_us - bare_us);
-            row.cpu_ratio.push(cpu_us / bare_us);
-            row.rate.push(ran.rate());
-            row.disk_bytes.push((after.disk_bytes - before.disk_bytes) as f64 / operations);
-            row.file_calls.push((after.file_calls - before.file_calls) as f64 / operations);
-            row.p50_us.push(ran.quantile_us(0.5) as f64);
-            row.p99_us.push(ran.quantile_us(0.99) as f64);
-            row.p999_us.push(ran.quantile_us(0.999) as f64);
-        }
-    }
-    Ok(rows)
 }
 
 /// Puts one item at a time and polls the shards until its record is there: time from acknowledgement to sight.

@@ -9,8 +9,8 @@ pub struct Row {
     pub name: String,
     /// Connections at once.
     pub connections: usize,
-    /// Operations of one round.
-    pub operations: usize,
+    /// Operations done, one per round.
+    pub operations: Vec<usize>,
     /// Server CPU per operation, microseconds, one per round.
     pub cpu_us: Vec<f64>,
     /// The same beyond the bare server's of the same round and connections.
@@ -33,8 +33,8 @@ pub struct Row {
 
 impl Row {
     /// A row without rounds.
-    pub fn new(name: &str, connections: usize, operations: usize) -> Self {
-        Self { name: name.to_owned(), connections, operations, ..Self::default() }
+    pub fn new(name: &str, connections: usize) -> Self {
+        Self { name: name.to_owned(), connections, ..Self::default() }
     }
 }
 
@@ -48,8 +48,8 @@ pub fn median(values: &[f64]) -> f64 {
 /// A Markdown table of medians.
 pub fn markdown(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| workload | connections | CPU µs/op | above bare | × bare | ops/s | disk bytes/op | file calls/op | p50 µs | p99 µs |\n\
-         |---|---|---|---|---|---|---|---|---|---|\n",
+        "| workload | connections | ops/round | CPU µs/op | above bare | × bare | ops/s | disk bytes/op | file calls/op | p50 µs | p99 µs |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let shown = |values: &[f64], digits: usize| match median(values) {
         value if value.is_nan() => "–".to_owned(),
@@ -57,9 +57,10 @@ pub fn markdown(rows: &[Row]) -> String {
     };
     for row in rows {
         text.push_str(&format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
             row.name,
             row.connections,
+            shown(&row.operations.iter().map(|count| *count as f64).collect::<Vec<_>>(), 0),
             shown(&row.cpu_us, 1),
             shown(&row.cpu_above_bare_us, 1),
             shown(&row.cpu_ratio, 2),
@@ -77,10 +78,25 @@ pub fn markdown(rows: &[Row]) -> String {
 pub fn json(rows: &[Row]) -> Value {
     rows.iter()
         .map(|row| {
-            json!({"workload": row.name, "connections": row.connections, "operations_per_round": row.operations,
+            json!({"workload": row.name, "connections": row.connections, "operations": row.operations,
                 "cpu_us": row.cpu_us, "cpu_above_bare_us": row.cpu_above_bare_us, "cpu_ratio": row.cpu_ratio,
                 "operations_per_second": row.rate, "disk_bytes_per_operation": row.disk_bytes, "file_calls_per_operation": row.file_calls,
                 "p50_us": row.p50_us, "p99_us": row.p99_us, "p999_us": row.p999_us})
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_tells_what_its_rounds_did() {
+        let row = Row { operations: vec![40_000, 150, 31_000], cpu_us: vec![1.0, 3.0, 2.0], ..Row::new("put", 16) };
+        let text = markdown(std::slice::from_ref(&row));
+        let widths: Vec<usize> = text.lines().map(|line| line.matches('|').count()).collect();
+        assert_eq!(widths, [12; 3], "{text}");
+        assert!(text.ends_with("| put | 16 | 31000 | 2.0 | – | – | – | – | – | – | – |\n"), "{text}");
+        assert_eq!(json(&[row])[0]["operations"], json!([40_000, 150, 31_000]));
+    }
 }

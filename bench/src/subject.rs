@@ -90,15 +90,20 @@ impl Subject {
         self.child.id()
     }
 
+    /// User and system time since it was started.
+    pub fn cpu(&self) -> Result<Duration> {
+        // The clock of the process: nanoseconds of all its threads, those that have ended too.
+        let clock = clock_getcpuclockid(Pid::from_raw(self.child.id() as i32)).context("benches need Linux")?;
+        Ok(clock.now()?.into())
+    }
+
     /// What it has used since it was started.
     pub fn used(&self) -> Result<Used> {
         let proc = format!("/proc/{}", self.child.id());
-        // The clock of the process: nanoseconds of all its threads, those that have ended too.
-        let clock = clock_getcpuclockid(Pid::from_raw(self.child.id() as i32)).context("benches need Linux")?;
         let io = fs::read_to_string(format!("{proc}/io"))?;
         let status = fs::read_to_string(format!("{proc}/status"))?;
         Ok(Used {
-            cpu: clock.now()?.into(),
+            cpu: self.cpu()?,
             written_bytes: field(&io, "wchar:"),
             disk_bytes: field(&io, "write_bytes:"),
             resident_bytes: field(&status, "VmRSS:") * 1024,

@@ -48,6 +48,13 @@ pub fn item(key: usize, version: usize, size: usize) -> Value {
     item
 }
 
+/// The `at`-th request of lists of one length, one list behind the other and then over again: of three versions of the
+/// same puts none comes again before the others came, so that each put is a change.
+pub fn nth(lists: &[Vec<Vec<u8>>], at: usize) -> &[u8] {
+    let length = lists[0].len();
+    &lists[at / length % lists.len()][at % length]
+}
+
 /// PutItem over all keys, each with a content of its own.
 pub fn puts(table: &str, size: usize, version: usize) -> Vec<Vec<u8>> {
     (0..KEYS)
@@ -115,10 +122,10 @@ pub fn batches_of(table: &str, size: usize, version: usize, keys: Range<usize>) 
     keys.step_by(QUERY_ITEMS).map(batch).collect()
 }
 
-/// TransactWriteItems of two puts, an update and a condition check.
+/// TransactWriteItems of two puts, an update and a condition check, over all keys.
 pub fn transactions(table: &str, size: usize, version: usize) -> Vec<Vec<u8>> {
     let body = |at: usize| {
-        let first = at * 4 % KEYS;
+        let first = at * 4;
         json!({"TransactItems": [
             {"Put": {"TableName": table, "Item": item(first, version, size)}},
             {"Put": {"TableName": table, "Item": item(first + 1, version, size)}},
@@ -127,7 +134,7 @@ pub fn transactions(table: &str, size: usize, version: usize) -> Vec<Vec<u8>> {
             {"ConditionCheck": {"TableName": table, "Key": key(first + 3), "ConditionExpression": "attribute_not_exists(nothing)"}},
         ]})
     };
-    (0..KEYS).map(|at| dynamodb("TransactWriteItems", &body(at))).collect()
+    (0..KEYS / 4).map(|at| dynamodb("TransactWriteItems", &body(at))).collect()
 }
 
 /// GetItem over all keys.
@@ -221,4 +228,21 @@ pub fn get_records(connection: &mut Connection, iterator: &str) -> Result<(usize
         serde_json::from_slice(connection.call(&request("DynamoDBStreams_20120810.GetRecords", &body))?)?;
     let records = answer["Records"].as_array().map_or(0, Vec::len);
     Ok((records, answer["NextShardIterator"].as_str().map(str::to_owned)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_put_comes_again_before_all_others_came() {
+        let lists: Vec<_> = (0..3).map(|version| puts_of("plain", 100, version, &[3, 1])).collect();
+        let all: BTreeSet<&[u8]> = (0..6).map(|at| nth(&lists, at)).collect();
+        assert_eq!(all.len(), 6);
+        assert!(all.contains(lists[2][1].as_slice()));
+        assert_eq!(nth(&lists, 2), lists[1][0]);
+        assert_eq!(nth(&lists, 6), lists[0][0]);
+    }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Parser;
 use headwater_bench::data_stream::{self, Subscriber};
-use headwater_bench::load::{self, Connection, Ran};
+use headwater_bench::load::{self, Connection, Limits, Ran};
 use headwater_bench::report::median;
 use headwater_bench::subject::Subject;
 
@@ -107,7 +107,7 @@ fn throughput(arguments: &Arguments, subject: &Subject, directory: &std::path::P
         let rate = data_stream::synced_append_rate(directory, batch_bytes, arguments.megabytes * 1_000_000)? / MB;
         let before = subject.used()?;
         let request = |at: usize| requests[at % requests.len()].as_slice();
-        let ran = load::run(subject.address, arguments.connections, operations, request)?;
+        let ran = load::run(subject.address, arguments.connections, Limits::all(operations), request)?;
         let after = subject.used()?;
         let megabytes = (ran.operations * batch_bytes) as f64 / MB;
         appended.push(rate);

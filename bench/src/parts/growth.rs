@@ -6,7 +6,7 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
 use crate::lab::{Lab, Section};
-use crate::load;
+use crate::load::{self, Limits};
 use crate::plots::Plot;
 use crate::report::{Row, median};
 use crate::rounds::{self, Case};
@@ -36,7 +36,6 @@ pub fn measure(lab: &Lab) -> Result<Section> {
             let lists = (0..3).map(|version| workload::puts_of("plain", ITEM_BYTES, version, &spread(*size)));
             cases.push(Case::new(format!("put, {size} items, {place}"), subject, lists.collect(), None));
         }
-        let cases: Vec<Case<'_>> = cases.into_iter().map(|case| case.times(lab.operations)).collect();
         rows.extend(rounds::run(&cases, lab.rounds)?);
     }
     let first =
@@ -61,7 +60,7 @@ pub fn measure(lab: &Lab) -> Result<Section> {
     let note = "16 connections, items of 200 bytes, puts to keys all over the table. CPU includes what flushes and \
                 compactions of the LSM tree take meanwhile. Here × is against the same server at 10,000 items."
         .to_owned();
-    Ok(Section { title: "Growth", note, rows, plots, ..Section::default() })
+    Ok(Section { title: "Growth", note, rounds: Some(lab.rounds), rows, plots, ..Section::default() })
 }
 
 /// Puts the items from one number up to another, in batches.
@@ -70,7 +69,7 @@ pub fn fill(subject: &Subject, from: usize, to: usize) -> Result<()> {
     while at < to {
         let end = (at + BATCHES * QUERY_ITEMS).min(to);
         let batches = workload::batches_of("plain", ITEM_BYTES, 0, at..end);
-        load::run(subject.address, 16, batches.len(), |i| &batches[i])?;
+        load::run(subject.address, 16, Limits::all(batches.len()), |i| &batches[i])?;
         at = end;
     }
     Ok(())

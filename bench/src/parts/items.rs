@@ -23,13 +23,17 @@ pub fn sizes(lab: &Lab) -> Result<Section> {
     for size in SIZES {
         let keys = Choice::Even.keys((REQUEST_BYTES_MAX / size).min(workload::KEYS));
         let beside = Some(cases.len());
-        let operations = if size > 10_000 { lab.operations / 10 } else { lab.operations };
-        let puts = || three(|version| workload::puts_of("plain", size, version, &keys));
-        cases.push(Case::new(format!("bare server, {size} B"), &bare, puts(), beside).times(operations));
+        // A table each, so that what is read has the size that the row says.
+        let table = format!("sized{size}");
+        for subject in [&memory, &disk] {
+            workload::create_table(&mut Connection::open(subject.address)?, &table, false)?;
+        }
+        let puts = || three(|version| workload::puts_of(&table, size, version, &keys));
+        cases.push(Case::new(format!("bare server, {size} B"), &bare, puts(), beside));
         for (place, subject) in [("in memory", &memory), ("on disk", &disk)] {
-            cases.push(Case::new(format!("put {size} B, {place}"), subject, puts(), beside).times(operations));
-            let gets = vec![workload::gets_of("plain", &keys)];
-            cases.push(Case::new(format!("get {size} B, {place}"), subject, gets, beside).times(operations));
+            cases.push(Case::new(format!("put {size} B, {place}"), subject, puts(), beside));
+            let gets = vec![workload::gets_of(&table, &keys)];
+            cases.push(Case::new(format!("get {size} B, {place}"), subject, gets, beside));
         }
     }
     let rows = rounds::run(&cases, lab.rounds)?;
@@ -56,9 +60,10 @@ pub fn sizes(lab: &Lab) -> Result<Section> {
         logarithmic: true,
         series,
     }];
-    let note =
-        "16 connections; the bare server reads a put of the same size. Large items come from fewer keys.".to_owned();
-    Ok(Section { title: "Item sizes", note, rows, plots, ..Section::default() })
+    let note = "16 connections; the bare server reads a put of the same size. Each size has a table; large items come \
+                from fewer keys."
+        .to_owned();
+    Ok(Section { title: "Item sizes", note, rounds: Some(lab.rounds), rows, plots, ..Section::default() })
 }
 
 /// Puts with the stream off and on.
@@ -71,16 +76,16 @@ pub fn streams(lab: &Lab) -> Result<Section> {
             for (name, table) in [("stream off", "plain"), ("stream on", "streamed")] {
                 let puts = three(|version| workload::puts(table, ITEM_BYTES, version));
                 let case = Case::new(format!("put, {name}, {place}"), subject, puts, beside);
-                cases.push(case.over(connections).times(2 * lab.operations));
+                cases.push(case.over(connections));
             }
         }
     }
-    let rows = rounds::run(&cases, 2 * lab.rounds)?;
+    let rows = rounds::run(&cases, lab.rounds)?;
     let note =
         "NEW_AND_OLD_IMAGES, so that a record holds the item twice. Here × is against the same put with the stream \
                 off."
             .to_owned();
-    Ok(Section { title: "Streams", note, rows, ..Section::default() })
+    Ok(Section { title: "Streams", note, rounds: Some(lab.rounds), rows, ..Section::default() })
 }
 
 /// Puts into tables with no to five global indexes that take the whole item.
@@ -93,9 +98,7 @@ pub fn indexes(lab: &Lab) -> Result<Section> {
             let table = format!("indexed{indexes}");
             workload::create_indexed_table(&mut Connection::open(subject.address)?, &table, indexes)?;
             let puts = three(|version| workload::indexed_puts(&table, ITEM_BYTES, version));
-            cases.push(
-                Case::new(format!("put, {indexes} indexes, {place}"), subject, puts, beside).times(lab.operations),
-            );
+            cases.push(Case::new(format!("put, {indexes} indexes, {place}"), subject, puts, beside));
         }
     }
     let rows = rounds::run(&cases, lab.rounds)?;
@@ -116,7 +119,7 @@ pub fn indexes(lab: &Lab) -> Result<Section> {
         "16 connections; every index has all attributes and every put changes every entry, so that each index is \
                 another item to write. Here × is against the table without an index."
             .to_owned();
-    Ok(Section { title: "Indexes", note, rows, plots, ..Section::default() })
+    Ok(Section { title: "Indexes", note, rounds: Some(lab.rounds), rows, plots, ..Section::default() })
 }
 
 /// Puts and updates of keys spread evenly, by Zipf's law, and of one key alone.
@@ -133,7 +136,7 @@ pub fn keys(lab: &Lab) -> Result<Section> {
                     _ => vec![workload::updates_of("plain", &keys)],
                 };
                 let case = Case::new(format!("{operation}, {}, {place}", choice.name()), subject, requests, beside);
-                cases.push(case.over(64).times(lab.operations));
+                cases.push(case.over(64));
             }
         }
     }
@@ -142,5 +145,5 @@ pub fn keys(lab: &Lab) -> Result<Section> {
         "64 connections, 20,000 keys; Zipf with exponent 0.99. Here × is against evenly spread keys. Updates raise a \
                 counter, so each sees the one before it."
             .to_owned();
-    Ok(Section { title: "Hot keys", note, rows, ..Section::default() })
+    Ok(Section { title: "Hot keys", note, rounds: Some(lab.rounds), rows, ..Section::default() })
 }

@@ -24,14 +24,13 @@ pub fn measure(lab: &Lab, peers: &Peers) -> Result<Section> {
         names.join(", ")
     );
     let text = summary(&rows);
-    Ok(Section { title: "Peers", note, rows, text, ..Section::default() })
+    Ok(Section { title: "Peers", note, rounds: Some(lab.rounds), rows, text, ..Section::default() })
 }
 
 fn place(lab: &Lab, peers: &Peers, on_disk: bool) -> Result<Vec<Row>> {
     let name = if on_disk { "on disk" } else { "in memory" };
     let ours = if on_disk { lab.disk("peers-disk")? } else { lab.memory("peers-memory")? };
-    operations::fill(&ours)?;
-    let mut cases = operations::cases(lab, &ours, &format!("headwater, {name}"), None);
+    let mut cases = operations::cases(&ours, &format!("headwater, {name}"), None);
     for (at, case) in cases.iter_mut().enumerate() {
         case.beside = Some(at);
     }
@@ -47,12 +46,10 @@ fn place(lab: &Lab, peers: &Peers, on_disk: bool) -> Result<Vec<Row>> {
         }
     }
     for (peer, subject) in &started {
-        operations::fill(subject)?;
-        let theirs = operations::cases(lab, subject, &format!("{}, {name}", peer.name()), None);
+        let theirs = operations::cases(subject, &format!("{}, {name}", peer.name()), None);
         for (at, case) in theirs.into_iter().enumerate() {
             if peer.is_whole() || !(case.name.contains("stream") || case.name.contains("transact")) {
-                // They are slower by far: fewer requests tell as much.
-                cases.push(Case { beside: Some(at), operations: case.operations / 4, ..case });
+                cases.push(Case { beside: Some(at), ..case });
             }
         }
     }

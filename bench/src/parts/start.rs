@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::operations::ITEM_BYTES;
 use crate::lab::{Lab, Section};
-use crate::load::{self, Connection};
+use crate::load::{self, Connection, Limits};
 use crate::report::median;
 use crate::subject::Subject;
 use crate::workload;
@@ -73,7 +73,7 @@ fn load_log(subject: &Subject) -> Result<usize> {
     let mut puts = 0;
     for round in 0.. {
         let list = &batches[round % batches.len()];
-        load::run(subject.address, 16, list.len(), |i| &list[i])?;
+        load::run(subject.address, 16, Limits::all(list.len()), |i| &list[i])?;
         puts += list.len() * workload::QUERY_ITEMS;
         if subject.metric("headwater_log_disk_bytes")? >= LOG_BYTES {
             break;
