@@ -449,7 +449,7 @@ fn below_the_reserve_writes_are_refused_while_reads_and_trim_go_on() {
 #[test]
 fn a_failed_sync_closes_the_cell_and_shows_nothing_unsynced() {
     let mut closed = 0;
-    for nth in 1..12 {
+    for nth in 1..=40 {
         closed += simulate(nth, async move |disk: Faulty, runtime: Runtime| {
             let settings = Settings { segment_bytes: 16 * 1024, ..simulated(&disk) };
             let (cell, _) = open(&settings, &runtime).await.unwrap();
@@ -479,8 +479,9 @@ fn a_failed_sync_closes_the_cell_and_shows_nothing_unsynced() {
             1
         });
     }
-    println!("failed syncs that closed the cell: {closed} of 11");
-    assert!(closed >= 8, "{closed}");
+    // The others hit the footer of a sealed segment, which may do without.
+    println!("failed syncs that closed the cell: {closed} of 40");
+    assert!(closed >= 20, "{closed}");
 }
 
 /// Goal: relaxed answers come before the sync; readers of the log see synced records only; numbers are never reused.

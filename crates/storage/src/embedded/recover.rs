@@ -128,7 +128,7 @@ fn open_index(settings: &Settings) -> Result<Arc<dyn Index>, Error> {
     let index: Arc<dyn Index> = match settings.index {
         IndexKind::OrderedMap => Arc::new(OrderedMap::open(settings.files.clone(), &folder)?),
         IndexKind::Lsm => {
-            let table_bytes = (settings.memtable_bytes() / 2).clamp(256 * 1024, 64 * 1024 * 1024);
+            let table_bytes = settings.memtable_bytes().clamp(256 * 1024, 64 * 1024 * 1024);
             Arc::new(Lsm::open(&folder, settings.memory_bytes / 2, table_bytes, settings.separate_values_from)?)
         }
     };
