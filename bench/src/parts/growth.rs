@@ -9,7 +9,7 @@ use crate::lab::{Lab, Section};
 use crate::load::{self, Limits};
 use crate::plots::Plot;
 use crate::report::{Row, median};
-use crate::rounds::{self, Case};
+use crate::rounds::{self, Case, Rounds};
 use crate::subject::Subject;
 use crate::workload::{self, QUERY_ITEMS};
 
@@ -33,7 +33,9 @@ pub fn measure(lab: &Lab) -> Result<Section> {
         from = *size;
         let mut cases = Vec::new();
         for (place, subject) in places {
-            let lists = (0..3).map(|version| workload::puts_of("plain", ITEM_BYTES, version, &spread(*size)));
+            let spread = spread(*size, lab.rounds);
+            let lists =
+                spread.iter().enumerate().map(|(version, keys)| workload::puts_of("plain", ITEM_BYTES, version, keys));
             cases.push(Case::new(format!("put, {size} items, {place}"), subject, lists.collect(), None));
         }
         rows.extend(rounds::run(&cases, lab.rounds)?);
@@ -57,7 +59,7 @@ pub fn measure(lab: &Lab) -> Result<Section> {
         logarithmic: true,
         series: vec![line("in memory"), line("on disk")],
     }];
-    let note = "16 connections, items of 200 bytes, puts to keys all over the table. CPU includes what flushes and \
+    let note = "16 connections, items of 200 bytes, puts to keys all over the table, from 10⁶ items on each to another key. CPU includes what flushes and \
                 compactions of the LSM tree take meanwhile. Here × is against the same server at 10,000 items."
         .to_owned();
     Ok(Section { title: "Growth", note, rounds: Some(lab.rounds), rows, plots, ..Section::default() })
@@ -75,10 +77,33 @@ pub fn fill(subject: &Subject, from: usize, to: usize) -> Result<()> {
     Ok(())
 }
 
-/// 20,000 keys all over a table of so many items, in no order; the same at every run.
-fn spread(size: usize) -> Vec<usize> {
+/// Keys all over a table of so many items, in no order, in as many lists as the rounds work off at most: where the table has
+/// enough, none comes twice, so that each put changes what was not touched since the table was filled.
+fn spread(size: usize, rounds: Rounds) -> Vec<Vec<usize>> {
+    let lists = 1 + (rounds.count * rounds.operations).div_ceil(workload::KEYS);
     let step = size.div_ceil(workload::KEYS).max(1);
-    let mut keys: Vec<usize> = (0..size).step_by(step).collect();
+    (0..lists).map(|list| shuffled((list * step / lists..size).step_by(step).collect())).collect()
+}
+
+/// The same order at every run.
+fn shuffled(mut keys: Vec<usize>) -> Vec<usize> {
     keys.shuffle(&mut SmallRng::seed_from_u64(2));
     keys
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_large_table_has_another_key_for_each_put() {
+        let rounds = Rounds { count: 5, operations: 40_000 };
+        let lists = spread(1_000_000, rounds);
+        let all: Vec<usize> = lists.concat();
+        assert!(all.len() >= 220_000 && all.iter().all(|key| *key < 1_000_000), "{}", all.len());
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+        assert!(spread(10_000, rounds).iter().all(|list| list.len() == 10_000));
+    }
 }
