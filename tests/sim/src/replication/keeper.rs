@@ -55,10 +55,18 @@ struct Target {
     name: String,
     /// Up to where each shard was read.
     shards: BTreeMap<ShardUid, SequenceNumber>,
-    /// When it was first found deleted.
+    /// When it was first found deleted; none while it is there.
     died: Option<Duration>,
     /// Deleted, and read for the last time.
     over: bool,
+}
+
+impl Target {
+    /// For how long it has been found deleted. A crash may take a deletion back: the next one counts from its own moment.
+    fn dead_for(&mut self, is_live: bool, now: Duration) -> Option<Duration> {
+        self.died = (!is_live).then(|| self.died.unwrap_or(now));
+        self.died.map(|died| now.saturating_sub(died))
+    }
 }
 
 /// What cannot be read at this moment: a fault on the disk.
@@ -203,10 +211,10 @@ impl Keeper {
                 self.targets.insert(stream.uid, Target { name: stream.name.clone(), ..Target::default() });
             }
         }
-        let uids: Vec<StreamUid> =
-            self.targets.iter().filter(|(_, target)| !target.over).map(|(uid, _)| *uid).collect();
-        for uid in uids {
-            self.read_target(server, snapshot, uid, live.values().any(|one| *one == uid))?;
+        let is_live = |uid: &StreamUid| live.values().any(|one| one == uid);
+        let read = self.targets.iter().filter(|(uid, target)| !target.over || is_live(uid));
+        for uid in read.map(|(uid, _)| *uid).collect::<Vec<_>>() {
+            self.read_target(server, snapshot, uid, is_live(&uid))?;
         }
         self.live = live;
         Ok(())
@@ -224,9 +232,9 @@ impl Keeper {
         let (strict, now) = (self.strict, server.log.clock().monotonic());
         let Some(target) = self.targets.get_mut(&uid) else { return Ok(()) };
         let name = target.name.clone();
-        let dead = (!is_live).then(|| *target.died.get_or_insert(now));
-        // A log shows what is synced: of a target that is gone, what it was given last may come later.
-        let settled = dead.is_some_and(|died| now.saturating_sub(died) > SYNCED);
+        // A log shows what is synced: of a target that is gone, what it was given last may come later. It is read until its
+        // log goes: a node that is new may have deleted it once more.
+        let settled = target.dead_for(is_live, now).is_some_and(|dead_for| dead_for > SYNCED);
         let mut swept = !is_live && target.shards.keys().any(|shard| !stored.contains(shard));
         let mut fresh: Vec<(ShardUid, LogRecord)> = Vec::new();
         for shard in stored {
@@ -247,7 +255,7 @@ impl Keeper {
             }
             fresh.extend(records.into_iter().map(|record| (shard, record)));
         }
-        target.over = swept || settled || !is_live && strict;
+        target.over = swept || !is_live && strict;
         if swept && !strict && target.shards.values().all(|last| *last == SequenceNumber::ZERO) {
             // A crash took its making back: nothing was ever shown of it, and its identity may be given again.
             self.targets.remove(&uid);
@@ -324,4 +332,20 @@ fn shards(snapshot: &dyn Snapshot, stream: StreamUid) -> Result<Vec<ShardUid>, U
         found.extend(shard.filter(|_| key.len() == 18));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deletion_that_a_crash_took_back_is_forgotten() {
+        let ms = Duration::from_millis;
+        let mut target = Target::default();
+        let looks = [(true, 0, None), (false, 10, Some(0)), (false, 15, Some(5)), (true, 30, None)];
+        // Deleted once more: what it was given before that is yet to be shown.
+        for (is_live, now, dead_for) in looks.into_iter().chain([(false, 300, Some(0)), (false, 410, Some(110))]) {
+            assert_eq!(target.dead_for(is_live, ms(now)), dead_for.map(ms), "at {now}");
+        }
+    }
 }
