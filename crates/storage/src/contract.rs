@@ -324,7 +324,8 @@ pub trait Cell: Send + Sync + 'static {
 
     /// States what is no longer wanted of the log; space is given back when and as the engine can. Snapshots taken
     /// before may still see the records. Of a shard, nothing above its horizon ever goes, and what goes goes from the
-    /// lowest number on: after a crash a horizon may be lower than stated here, but there is no gap.
+    /// lowest number on: after a crash a horizon may be lower than stated here, but there is no gap. Nothing goes before
+    /// all is durable that was published at the call, since the horizons may rest on it.
     fn trim(&self, horizons: &[Horizon]) -> Result<(), Error>;
 
     /// The newest store time that an earlier run may have shown: the clock is raised to it before use.

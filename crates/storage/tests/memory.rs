@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_storage::conformance::{self, Store};
 use headwater_storage::contract::{
-    Batch, BatchId, Cell, CommitError, From, HeadChange, HeadUse, Outcome, PageLimit, Plan, Record, Write,
+    Batch, BatchId, Cell, CommitError, From, HeadChange, HeadUse, Horizon, Outcome, PageLimit, Plan, Record, Write,
 };
 use headwater_storage::keyspace::partition_head;
 use headwater_storage::memory::{Faults, Model, Node, Settings, Step};
@@ -187,6 +187,27 @@ fn relaxed_crashes_take_back_answers_but_never_what_a_log_reader_saw() {
         kept += left.len();
     }
     assert!(lost > 0 && kept > 0, "lost {lost}, kept {kept}");
+}
+
+/// Goal: no record goes for a reason that a crash takes back: what was published before a trim is durable after it.
+#[test]
+fn no_record_goes_for_a_reason_that_a_relaxed_crash_takes_back() {
+    let world = World::new(1);
+    let (runtime, database, killer, next) = (world.node(1), world.node(DATABASE), world.clone(), world.node(2));
+    world.run(async move {
+        let model = Model::new(database, Settings::RELAXED);
+        let node = open(&model, &runtime, Faults::NONE);
+        node.commit(batch(&runtime, plan(1, 0, "moved"))).await.unwrap();
+        // Syncs it.
+        runtime.sleep(Settings::RELAXED.sync_interval).await;
+        assert_eq!(log(&*node, 1).len(), 1);
+        node.commit(batch(&runtime, plan(2, 0, "position"))).await.unwrap();
+        node.trim(&[Horizon { shard: ShardUid(1), below: SequenceNumber(u64::MAX) }]).unwrap();
+        killer.kill(1);
+        drop(node);
+        let again = open(&model, &next, Faults::NONE);
+        assert_eq!((log(&*again, 1).len(), version(&*again, 2)), (0, 1), "the record is gone, and why is not");
+    });
 }
 
 /// Goal: an unknown outcome is resolved once and for all, and a batch that was asked for in vain never commits.

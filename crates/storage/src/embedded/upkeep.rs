@@ -304,6 +304,7 @@ impl Engine {
             if grows || segment.last() > self.flushed() || self.is_wanted(&segment)? {
                 return Ok(());
             }
+            self.sync_reasons()?;
             let first = segment.through.next();
             self.snapshots.forget(first, &[]);
             if self.snapshots.oldest_segment() < first {
@@ -323,6 +324,12 @@ impl Engine {
             self.upkeep.lock().note_horizons(empty);
         }
         Ok(())
+    }
+
+    /// Syncs all that was published before now, and with it what every horizon of now rests on: who stated it may have read
+    /// what is only written yet, and must not come back without it and want what is gone. Blocks.
+    pub(super) fn sync_reasons(&self) -> Result<(), Error> {
+        if self.volatile { Ok(()) } else { self.sync_log() }
     }
 
     /// Whether anything in a file is wanted; what cannot be read is left as it is.

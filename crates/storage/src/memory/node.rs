@@ -153,6 +153,9 @@ impl Cell for Node {
         if self.0.queue.lock().closed {
             return Err(closed());
         }
+        if self.0.settings().relaxed {
+            self.0.make_durable();
+        }
         self.0.model.0.state.lock().trim(horizons);
         Ok(())
     }

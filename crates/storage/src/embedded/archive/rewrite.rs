@@ -134,6 +134,7 @@ impl Engine {
     /// Writes the run and the list that names it. Errors: `Full`: nothing has changed.
     fn rewrite(&self, archive: &mut Archive, old: Vec<Arc<Segment>>) -> Result<(), Error> {
         let (horizons, mark) = self.snapshots.mark();
+        self.sync_reasons()?;
         let places = match self.log.places(&old, &horizons) {
             Err((file, error)) if error.kind == Kind::Corrupt => {
                 leave(&old[file], &error);
