@@ -44,11 +44,7 @@ pub trait Encoder {
     }
     /// An attribute of a map whose value is a structure of one text, named `kind`: most of an item is such.
     fn stored_attribute(&mut self, name: &[u8], kind: &'static str, value: &[u8]) {
-        self.stored_key(name);
-        self.begin_structure();
-        self.field(kind);
-        self.stored_text(value);
-        self.end_structure();
+        attribute_in_parts(self, name, kind, value);
     }
     /// Bytes.
     fn bytes(&mut self, value: &[u8]);
@@ -80,6 +76,15 @@ pub trait Encode {
     fn size_hint(&self) -> usize {
         0
     }
+}
+
+/// Writes such an attribute by the calls for its parts.
+pub(crate) fn attribute_in_parts<E: Encoder + ?Sized>(e: &mut E, name: &[u8], kind: &'static str, value: &[u8]) {
+    e.stored_key(name);
+    e.begin_structure();
+    e.field(kind);
+    e.stored_text(value);
+    e.end_structure();
 }
 
 /// Writes a structure of the members that are there.

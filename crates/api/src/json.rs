@@ -5,7 +5,7 @@ use std::io::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::encode::{Encode, Encoder};
+use crate::encode::{Encode, Encoder, attribute_in_parts};
 use crate::error::Error;
 use crate::instant::Instant;
 
@@ -163,11 +163,7 @@ impl Encoder for Writer {
 
     fn stored_attribute(&mut self, name: &[u8], kind: &'static str, value: &[u8]) {
         if !is_plain(name) || !is_plain(value) {
-            self.stored_key(name);
-            self.begin_structure();
-            self.field(kind);
-            self.stored_text(value);
-            return self.end_structure();
+            return attribute_in_parts(self, name, kind, value);
         }
         self.separate();
         self.out.reserve(name.len() + kind.len() + value.len() + 10);

@@ -57,12 +57,13 @@ impl Default for Versions {
 impl Versions {
     /// A key's value as of a position.
     pub fn get(&self, key: &[u8], at: Position) -> Option<&Bytes> {
-        visible(&self.slots.get(self.find(key)?).versions, at)
+        visible(&self.slots.get(self.find(xxh3_64(key), key)?).versions, at)
     }
 
     /// Takes a write; no version is older than what somebody at `oldest` may see.
     pub fn put(&mut self, at: Position, oldest: Position, write: &Write) {
-        let slot_at = self.find(&write.key).unwrap_or_else(|| self.add(write.key.clone()));
+        let hash = xxh3_64(&write.key);
+        let slot_at = self.find(hash, &write.key).unwrap_or_else(|| self.add(hash, write.key.clone()));
         let versions = &mut self.slots.get_mut(slot_at).versions;
         match versions.last_mut() {
             Some((position, value)) if *position == at => *value = write.value.clone(),
@@ -114,13 +115,11 @@ impl Versions {
         (page, last)
     }
 
-    fn find(&self, key: &[u8]) -> Option<At> {
-        let hash = xxh3_64(key);
+    fn find(&self, hash: u64, key: &[u8]) -> Option<At> {
         self.by_hash[table_of(hash)].find(hash, |at| self.slots.get(*at).key == key).copied()
     }
 
-    fn add(&mut self, key: Bytes) -> At {
-        let hash = xxh3_64(&key);
+    fn add(&mut self, hash: u64, key: Bytes) -> At {
         let slot_at = self.slots.take(key.clone());
         let slots = &self.slots;
         self.by_hash[table_of(hash)].insert_unique(hash, slot_at, |at| xxh3_64(&slots.get(*at).key));
@@ -224,9 +223,7 @@ mod tests {
         let end = Position(60_000);
         versions.sweep(end, usize::MAX);
         let (page, _) = versions.page((Bound::Unbounded, Bound::Unbounded), Direction::Forward, end, 10_000);
-        assert!(
-            page.iter().eq(plain.iter().map(|(key, value)| (key.clone(), value.clone())).collect::<Vec<_>>().iter())
-        );
+        assert!(page.into_iter().eq(plain.clone()));
         assert!(plain.iter().all(|(key, value)| versions.get(key, end) == Some(value)));
         let hashed: usize = versions.by_hash.iter().map(HashTable::len).sum();
         assert_eq!((hashed, versions.in_order.len(), versions.stale.len()), (plain.len(), plain.len(), 0));
