@@ -145,16 +145,13 @@ async fn watch(sim: Arc<Sim>, stop: watch::Receiver<bool>) {
     }
 }
 
-/// One look at some node that is up: they all show one durable state.
-pub fn look(sim: &Sim) {
+/// One look at some node that is up: they all show one durable state. False: none is up, or it cannot be read.
+pub fn look(sim: &Sim) -> bool {
     let up = sim.cluster.up();
     let numbers: Vec<u64> = up.iter().map(|server| server.number).collect();
     let mut replicas = sim.replicas.lock();
     replicas.up(&numbers);
-    if !up.is_empty() {
-        let one = sim.dice().pick(&up);
-        replicas.look(one);
-    }
+    !up.is_empty() && replicas.look(sim.dice().pick(&up).as_ref())
 }
 
 /// Reads a target from its beginning and compares it with what looks have found in it.

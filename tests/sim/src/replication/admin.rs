@@ -20,6 +20,9 @@ use crate::server::Failure;
 const SETTLED: Duration = Duration::from_secs(5);
 /// A pause of no account between two changes, beside what clients do meanwhile.
 const PAUSE_MAX: Duration = Duration::from_millis(30);
+/// For how long a look is tried: longer than nodes stay down, and than most faults last.
+const LOOKS_MAX: u64 = 100;
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// What a table answers that is being deleted.
 const IN_USE: &str = "ResourceInUseException";
 const PRECISIONS: [Option<&str>; 3] = [None, Some("MILLISECOND"), Some("MICROSECOND")];
@@ -35,8 +38,11 @@ pub async fn targets(sim: Arc<Sim>, mut admin: Admin, stream: StreamPlan) {
             admin.step().await;
             continue;
         }
-        // Its log may be trimmed soon after: what it holds is looked at before and behind.
-        super::look(&sim);
+        // Its log may be trimmed soon after: what it holds is looked at before and behind. A target that nobody saw before it
+        // went would be missed: it stays.
+        if !seen(&sim).await {
+            continue;
+        }
         admin.delete().await;
         super::look(&sim);
         if sim.dice().percent(60) {
@@ -45,6 +51,17 @@ pub async fn targets(sim: Arc<Sim>, mut admin: Admin, stream: StreamPlan) {
         }
     }
     admin.rest().await;
+}
+
+/// Waits for a node that is up and can be read; whether there was one.
+async fn seen(sim: &Sim) -> bool {
+    for _ in 0..LOOKS_MAX {
+        if super::look(sim) {
+            return true;
+        }
+        sim.cluster.control().sleep(LOOK_AGAIN).await;
+    }
+    false
 }
 
 /// Changes the destination of one table.

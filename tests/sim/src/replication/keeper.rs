@@ -118,11 +118,17 @@ impl Keeper {
         !running
     }
 
-    /// One look.
-    pub fn look(&mut self, server: &Server) {
-        if let (Err(Unreadable(text)), false) = (self.look_at(server), self.faulty) {
-            self.seen.noticed.push(Violation::new(RECORD, format!("what is to be looked at cannot be read: {text}")));
+    /// One look; whether all could be read.
+    pub fn look(&mut self, server: &Server) -> bool {
+        match self.look_at(server) {
+            Ok(_) => return true,
+            Err(_) if self.faulty => {}
+            Err(Unreadable(text)) => {
+                let text = format!("what is to be looked at cannot be read: {text}");
+                self.seen.noticed.push(Violation::new(RECORD, text));
+            }
         }
+        false
     }
 
     /// Nodes that are not up any more are forgotten; those that went with changes on their way are counted.
