@@ -75,7 +75,7 @@ pub struct Options {
     /// The account of a request: `123456789012` for all, or `ACCESSKEY=123456789012` for one key (repeatable)
     #[arg(long, value_name = "[KEY=]ACCOUNT", env = "HEADWATER_ACCOUNT", value_delimiter = ',')]
     pub account: Option<Vec<String>>,
-    /// Memory for memtables, block cache and queues, in bytes [default: a quarter of the machine's]
+    /// Memory for memtables, block cache, ranges read again and queues, in bytes [default: a quarter of the machine's]
     #[arg(long, value_name = "BYTES", env = "HEADWATER_MEMORY")]
     pub memory: Option<u64>,
     /// Access keys, secrets, accounts and principals (TOML); with it every signature is verified
@@ -227,7 +227,7 @@ pub struct Config {
     pub account: String,
     /// Access key → account.
     pub accounts: BTreeMap<String, String>,
-    /// Unit: bytes, for memtables, block cache and queues.
+    /// Unit: bytes, for memtables, block cache, ranges read again and queues.
     pub memory_bytes: u64,
     /// File of access keys.
     pub credentials: Option<PathBuf>,

@@ -75,6 +75,8 @@ pub enum Planted {
     RotateInsideGroup,
     /// Removes segments before the archive run that replaces them is durable.
     FreeBeforeRun,
+    /// A range of the index stays kept in memory though an item in it was written.
+    RangeKept,
 }
 
 /// How a store is opened.
@@ -88,7 +90,8 @@ pub struct Settings {
     pub index: IndexKind,
     /// When a commit is answered.
     pub durability: Durability,
-    /// Memory for block cache (a half), index parts (an eighth each, up to three) and footers. Unit: bytes.
+    /// Memory for block cache (three eighths), ranges read again (an eighth), index parts (an eighth each, up to three) and
+    /// footers. Unit: bytes.
     pub memory_bytes: u64,
     /// The size of an index part in memory, if not derived from `memory_bytes`. Unit: bytes.
     pub memtable_bytes: Option<u64>,

@@ -24,6 +24,8 @@ pub enum Bug {
     RecordApartFromItem,
     /// The index closes a part between two halves of a group: a flush keeps one of them.
     RotateInsideGroup,
+    /// What a Query read stays in memory though an item of it was written since.
+    RangeKept,
     /// A transaction is committed as one plan per item.
     TornTransaction,
     /// A token is committed after what was done under it.
@@ -64,12 +66,13 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::NumberBeforeCommit,
         Self::AckBeforeSync,
         Self::NoSync,
         Self::RecordApartFromItem,
         Self::RotateInsideGroup,
+        Self::RangeKept,
         Self::TornTransaction,
         Self::TokenApart,
         Self::EntryForgotten,
@@ -105,6 +108,7 @@ impl Bug {
             Self::NoSync => Some(storage::Planted::NoSync),
             Self::RecordApartFromItem => Some(storage::Planted::RecordApartFromItem),
             Self::RotateInsideGroup => Some(storage::Planted::RotateInsideGroup),
+            Self::RangeKept => Some(storage::Planted::RangeKept),
             _ => None,
         }
     }
@@ -120,6 +124,7 @@ impl Bug {
             Self::AckBeforeSync | Self::NoSync => &[SERIAL, TAIL, ONCE],
             Self::RecordApartFromItem => &[ONCE, FOLD],
             Self::RotateInsideGroup => &[SERIAL, ONCE, FOLD],
+            Self::RangeKept => &[SERIAL],
             Self::TornTransaction => {
                 &["a transaction is whole", "transactions and single operations are strictly serialisable"]
             }

@@ -6,12 +6,14 @@
 //! What was applied after the flush point comes back from the log. Readers always name a position; versions that a
 //! registered snapshot may see are kept.
 
+mod cached;
 mod lsm;
 mod ordered_map;
 
 use bytes::Bytes;
 use headwater_types::Position;
 
+pub(super) use cached::Cached;
 pub(super) use lsm::Lsm;
 pub(super) use ordered_map::OrderedMap;
 

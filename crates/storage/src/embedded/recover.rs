@@ -25,7 +25,7 @@ use super::engine::{Applying, Counters, Engine};
 use super::frame::{decode, decode_horizons};
 use super::front::Front;
 use super::heads::Heads;
-use super::index::{Index, Lsm, OrderedMap};
+use super::index::{Cached, Index, Lsm, OrderedMap};
 use super::log_index::{Entry, LogIndex, Sealed, Segment};
 use super::rows;
 use super::segment::{
@@ -36,7 +36,7 @@ use super::space::Space;
 use super::store::Store;
 use super::upkeep::Upkeep;
 use super::writer::Writer;
-use super::{IndexKind, Recovered, Settings};
+use super::{IndexKind, Planted, Recovered, Settings};
 use crate::error::{Error, Kind};
 use crate::files::{Files, Lock, write_whole};
 use scan::{Found, copy, remove_replaced, scan};
@@ -123,13 +123,14 @@ pub(super) fn make_folder(files: &dyn Files, folder: &Path) -> Result<(), Error>
 fn open_index(settings: &Settings) -> Result<Arc<dyn Index>, Error> {
     let folder = settings.directory.join("index");
     if settings.files.volatile() {
-        return Ok(Arc::new(OrderedMap::volatile(settings.files.clone(), &folder)?));
+        return Ok(cached(settings, OrderedMap::volatile(settings.files.clone(), &folder)?));
     }
     let index: Arc<dyn Index> = match settings.index {
-        IndexKind::OrderedMap => Arc::new(OrderedMap::open(settings.files.clone(), &folder)?),
+        IndexKind::OrderedMap => cached(settings, OrderedMap::open(settings.files.clone(), &folder)?),
         IndexKind::Lsm => {
             let table_bytes = settings.memtable_bytes().clamp(256 * 1024, 64 * 1024 * 1024);
-            Arc::new(Lsm::open(&folder, settings.memory_bytes / 2, table_bytes, settings.separate_values_from)?)
+            let blocks_bytes = settings.memory_bytes / 8 * 3;
+            cached(settings, Lsm::open(&folder, blocks_bytes, table_bytes, settings.separate_values_from)?)
         }
     };
     // A process that was killed may have left names that are seen and not durable; segments are removed by what they say.
@@ -137,6 +138,14 @@ fn open_index(settings: &Settings) -> Result<Arc<dyn Index>, Error> {
         settings.files.sync_dir(names).map_err(|error| unreadable(names, error))?;
     }
     Ok(index)
+}
+
+fn cached<I: Index>(settings: &Settings, index: I) -> Arc<dyn Index> {
+    let index = Cached::new(index, settings.memory_bytes / 8);
+    match settings.planted {
+        Some(Planted::RangeKept) => Arc::new(index.forgetting_no_item()),
+        _ => Arc::new(index),
+    }
 }
 
 /// The log must reach back to the flush point.
