@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64_simd::STANDARD;
 use headwater_types as types;
 use headwater_types::{Number, NumberError};
 
@@ -218,7 +217,7 @@ fn binary_set(elements: Vec<Document<'_>>) -> Result<BTreeSet<Vec<u8>>, Cow<'sta
         }
     }
     if has_duplicates(&binaries) {
-        let shown: Vec<String> = binaries.iter().map(|bytes| STANDARD.encode(bytes)).collect();
+        let shown: Vec<String> = binaries.iter().map(|bytes| STANDARD.encode_to_string(bytes)).collect();
         return Err(invalid(&format!("Input collection [{}]of type BS contains duplicates.", shown.join(", "))));
     }
     Ok(binaries.into_iter().collect())

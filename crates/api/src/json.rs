@@ -2,8 +2,7 @@
 
 use std::io::Write;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64_simd::STANDARD;
 
 use crate::encode::{Encode, Encoder, attribute_in_parts};
 use crate::error::Error;
@@ -179,11 +178,7 @@ impl Encoder for Writer {
     fn bytes(&mut self, value: &[u8]) {
         self.separate();
         self.out.push(b'"');
-        let start = self.out.len();
-        self.out.resize(start + value.len().div_ceil(3) * 4, 0);
-        let room = self.out.get_mut(start..).unwrap_or_default();
-        let written = STANDARD.encode_slice(value, room).expect("the room was measured");
-        self.out.truncate(start + written);
+        STANDARD.encode_append(value, &mut self.out);
         self.out.push(b'"');
     }
 

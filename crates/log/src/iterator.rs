@@ -3,8 +3,7 @@
 //! The seal is an HMAC under a key that only the store knows and covers the readable prefix too, so a token cannot be made
 //! or bent, only used up to its end.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64_simd::URL_SAFE_NO_PAD;
 use bytes::BufMut;
 use headwater_catalog::Incarnation;
 use headwater_types::{Millis, SequenceNumber, ShardUid, StreamUid};
@@ -67,7 +66,7 @@ pub(crate) fn seal(store: &Incarnation, iterator: &ShardIterator, prefix: &str) 
     token.extend(seal.iter().take(SEAL_BYTES));
     let mut text = String::with_capacity(prefix.len() + 83);
     text.push_str(prefix);
-    URL_SAFE_NO_PAD.encode_string(&token, &mut text);
+    URL_SAFE_NO_PAD.encode_append(&token, &mut text);
     text
 }
 
@@ -75,7 +74,7 @@ pub(crate) fn seal(store: &Incarnation, iterator: &ShardIterator, prefix: &str) 
 pub(crate) fn unseal(store: &Incarnation, text: &str, now: Millis, given: u32) -> Result<ShardIterator, IteratorError> {
     // The prefix ends with the last bar, which the token's own letters do not contain.
     let (prefix, opaque) = text.split_at(text.rfind('|').map_or(0, |bar| bar + 1));
-    let token = URL_SAFE_NO_PAD.decode(opaque).map_err(|_| IteratorError::Invalid)?;
+    let token = URL_SAFE_NO_PAD.decode_to_vec(opaque).map_err(|_| IteratorError::Invalid)?;
     if token.len() != BODY_BYTES + SEAL_BYTES {
         return Err(IteratorError::Invalid);
     }

@@ -5,8 +5,7 @@
 
 use std::fmt::Write;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64_simd::STANDARD;
 use headwater_catalog::{Precision, TableDefinition};
 use headwater_log::LogRecord;
 use headwater_types::ids::uuid_text;
@@ -131,7 +130,7 @@ fn list<T>(json: &mut String, values: impl IntoIterator<Item = T>, one: impl Fn(
 
 fn attribute(json: &mut String, value: &AttributeValue) {
     put(json, format_args!("{{\"{}\":", value.type_code()));
-    let binary = |json: &mut String, bytes: &Vec<u8>| put(json, format_args!("\"{}\"", STANDARD.encode(bytes)));
+    let binary = |json: &mut String, bytes: &Vec<u8>| put(json, format_args!("\"{}\"", STANDARD.encode_to_string(bytes)));
     match value {
         AttributeValue::S(value) => text(json, value),
         AttributeValue::N(number) => put(json, format_args!("\"{number}\"")),

@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64_simd::STANDARD;
 
 use crate::api::Api;
 use crate::document::Document;
@@ -93,7 +92,7 @@ fn base64(text: &str) -> Result<Vec<u8>, Error> {
             text.len()
         )));
     }
-    STANDARD.decode(text).map_err(|_| Error::serialization("Invalid last non-pad Base64 character dectected"))
+    STANDARD.decode_to_vec(text).map_err(|_| Error::serialization("Invalid last non-pad Base64 character dectected"))
 }
 
 /// Source: dynalite's tests (`assertType`); timestamps, doubles, and the same words in Kinesis and Firehose are not checked.

@@ -35,8 +35,8 @@ const EVENT: PageLimit = PageLimit { records: 10_000, bytes: 1 << 20 };
 /// time. Source: ours; the service's interval is about this.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// Under load an event follows the one before no sooner: what came together goes in one event. What comes after a quiet
-/// time leaves at once. Source: ours.
-const GATHER: Duration = Duration::from_millis(2);
+/// time leaves at once. The timer's grain makes it up to one millisecond more. Source: ours.
+const GATHER: Duration = Duration::from_millis(1);
 
 type Item = Result<Pushed<api::SubscribeToShardEventStream>, Error>;
 
