@@ -46,7 +46,6 @@ const LICENCES: &[&str] = &[
 
 /// Crates that the server links in two versions, and why that is borne.
 const DUPLICATES: &[(&str, &str)] = &[
-    ("base64", "the PEM writer under the certificates pins its own"),
     ("getrandom", "the cryptography under TLS and the LSM tree's temporary files each pin their own"),
     ("hashbrown", "the LSM tree's cache and HTTP/2's index map each pin their own"),
     ("syn", "in procedural macros only: compiled, not linked"),
