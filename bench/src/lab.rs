@@ -52,6 +52,11 @@ impl Lab {
         Subject::start(&self.bare, &[])
     }
 
+    /// The yardstick of what reads: it answers so many bytes.
+    pub fn bare_answering(&self, bytes: usize) -> Result<Subject> {
+        Subject::start(&self.bare, &[&bytes.to_string()])
+    }
+
     /// Our server without a disk, audited as it is by default, with a table `plain` and a table `streamed`.
     pub fn memory(&self, name: &str) -> Result<Subject> {
         with_tables(self.start(name, &["--in-memory"])?)

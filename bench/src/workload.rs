@@ -156,6 +156,11 @@ pub fn queries(table: &str) -> Vec<Vec<u8>> {
     (0..KEYS / QUERY_ITEMS).map(|pk| dynamodb("Query", &body(pk))).collect()
 }
 
+/// How long the answer to a get is. Unit: bytes.
+pub fn answer_bytes(size: usize) -> usize {
+    json!({"Item": item(0, 0, size)}).to_string().len()
+}
+
 /// The same bytes as PutItem for the bare server, which only reads them and answers.
 pub fn bare(size: usize) -> Vec<Vec<u8>> {
     puts("bare", size, 1)

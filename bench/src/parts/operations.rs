@@ -31,17 +31,25 @@ pub fn cases<'a>(subject: &'a Subject, place: &str, beside: Option<usize>) -> Ve
 
 /// Measures them all.
 pub fn measure(lab: &Lab) -> Result<Section> {
-    let bare = lab.bare()?;
+    let (bare, answering) = (lab.bare()?, lab.bare_answering(workload::answer_bytes(ITEM_BYTES))?);
     let mut rows = Vec::new();
     for connections in CONNECTIONS {
-        // Servers of their own: streams keep what the connections before wrote, and would grow from row to row.
-        let memory = lab.memory(&format!("operations-memory-{connections}"))?;
-        let disk = lab.disk(&format!("operations-disk-{connections}"))?;
-        let yardstick = Case::new("bare server", &bare, vec![workload::bare(ITEM_BYTES)], Some(0));
-        let ours = [cases(&memory, "in memory", Some(0)), cases(&disk, "on disk", Some(0))];
-        let all: Vec<Case<'_>> = [yardstick].into_iter().chain(ours.into_iter().flatten()).collect();
-        let all: Vec<Case<'_>> = all.into_iter().map(|case| case.over(connections)).collect();
-        rows.extend(rounds::run(&all, lab.rounds)?);
+        // Servers of their own: streams keep what the connections before wrote, and would grow from row to row. One after the
+        // other: what a disk's server goes on to flush and compact is no cost of the other's.
+        for place in ["in memory", "on disk"] {
+            let name = format!("operations-{place}-{connections}").replace(' ', "-");
+            let subject = if place == "on disk" { lab.disk(&name)? } else { lab.memory(&name)? };
+            let beside = |what: &str, subject, requests| {
+                Case::new(format!("bare server{what}, beside those {place}"), subject, vec![requests], Some(0))
+            };
+            let yardsticks = [
+                beside("", &bare, workload::bare(ITEM_BYTES)),
+                beside(" that answers as much as a get", &answering, workload::gets("bare")),
+            ];
+            let all = yardsticks.into_iter().chain(cases(&subject, place, Some(0)));
+            let all: Vec<Case<'_>> = all.map(|case| case.over(connections)).collect();
+            rows.extend(rounds::run(&all, lab.rounds)?);
+        }
     }
     let plot = |name, title, place: &str| Plot {
         name,
@@ -57,14 +65,15 @@ pub fn measure(lab: &Lab) -> Result<Section> {
     ];
     let note =
         "Items of 1,000 bytes with eleven attributes, 20,000 keys; × bare is against the bare server at the same \
-                connections, which reads a put's bytes and answers `{}`."
+                connections, which reads a put's bytes and answers `{}`; another \
+                reads a get and answers as long as a get is answered."
             .to_owned();
     Ok(Section { title: "Operations", note, rounds: Some(lab.rounds), rows, plots, ..Section::default() })
 }
 
 fn lines(rows: &[Row], place: &str) -> Vec<Series> {
     let mut lines: Vec<Series> = Vec::new();
-    for row in rows.iter().filter(|row| row.name.ends_with(place) || row.name == "bare server") {
+    for row in rows.iter().filter(|row| row.name.ends_with(place)) {
         let point = (row.connections as f64, median(&row.cpu_us));
         match lines.iter_mut().find(|(name, _)| *name == row.name) {
             Some((_, points)) => points.push(point),
