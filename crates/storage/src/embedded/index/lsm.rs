@@ -40,7 +40,7 @@ const OPEN_FILES_MAX: usize = 256;
 
 /// Flushed tables that are merged at once, and with them the first level's size in tables. More of them cost fewer bytes,
 /// since each merge rewrites that level, and every query looks into more of them. Measured: decision 0009.
-const FLUSHED_MAX: u8 = 4;
+const FLUSHED_MAX: u8 = 6;
 
 pub(crate) struct Lsm {
     tree: AnyTree,
