@@ -130,7 +130,8 @@ fn list<T>(json: &mut String, values: impl IntoIterator<Item = T>, one: impl Fn(
 
 fn attribute(json: &mut String, value: &AttributeValue) {
     put(json, format_args!("{{\"{}\":", value.type_code()));
-    let binary = |json: &mut String, bytes: &Vec<u8>| put(json, format_args!("\"{}\"", STANDARD.encode_to_string(bytes)));
+    let binary =
+        |json: &mut String, bytes: &Vec<u8>| put(json, format_args!("\"{}\"", STANDARD.encode_to_string(bytes)));
     match value {
         AttributeValue::S(value) => text(json, value),
         AttributeValue::N(number) => put(json, format_args!("\"{number}\"")),
