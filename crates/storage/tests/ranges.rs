@@ -28,7 +28,7 @@ fn key(partition: u64, row: u64) -> Bytes {
 
 /// Sets or deletes the rows of a partition that a number names by its bits.
 fn plan(partition: u64, version: u64) -> Plan {
-    let named = |row: &u64| version % 3 == 0 || version >> row & 1 == 1;
+    let named = |row: &u64| version.is_multiple_of(3) || version >> row & 1 == 1;
     let value = |row: u64| (!(version + row).is_multiple_of(5)).then(|| Bytes::from(format!("{version}")));
     let change = HeadChange::Move { items: 0, bytes: 0, take: false, above: Vec::new() };
     Plan {
@@ -103,17 +103,17 @@ fn run(settings: Settings) -> Seen {
         let readers: Vec<_> = (0..READERS)
             .map(|reader| {
                 let (cell, done) = (cell.clone(), done.clone());
-                std::thread::spawn(move || read(&*cell, &done, reader))
+                runtime.blocking(move || read(&*cell, &done, reader))
             })
             .collect();
-        let writers = (0..PARTITIONS).map(|partition| tokio::spawn(write(cell.clone(), runtime.clone(), partition)));
+        let writers = (0..PARTITIONS).map(|partition| runtime.spawn(write(cell.clone(), runtime.clone(), partition)));
         for writer in writers.collect::<Vec<_>>() {
             writer.await.unwrap();
         }
         done.store(true, Ordering::Relaxed);
         let mut all = Seen::default();
         for reader in readers {
-            let Seen { scans, rows, differing } = reader.join().unwrap();
+            let Seen { scans, rows, differing } = reader.await.unwrap();
             all = Seen { scans: all.scans + scans, rows: all.rows + rows, differing: all.differing + differing };
         }
         cell.close().await.unwrap();
