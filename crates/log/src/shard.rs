@@ -134,7 +134,7 @@ impl ShardRow {
 
     /// When it was closed. A node that decided on it before it knew of a jump of store time has noted a time before the
     /// jump; the number was given after.
-    fn closed_at(&self) -> Option<Millis> {
+    pub fn closed_at(&self) -> Option<Millis> {
         let given = self.ending.map_or(Millis(0), SequenceNumber::at);
         self.closed.map(|closed| closed.max(given))
     }

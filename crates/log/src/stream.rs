@@ -97,7 +97,22 @@ pub(crate) fn rows(snapshot: &dyn Snapshot, stream: StreamUid) -> Result<Vec<Sha
         let (key, value) = entry?;
         rows.push(ShardRow::decode(&key, &value)?);
     }
+    close_together(&mut rows);
     Ok(rows)
+}
+
+/// Shards that were merged are closed at one moment, the last one's: their endings are numbers of two heads, which may lie
+/// apart where nodes' clocks do, and in between nobody would cover the first one's hash keys.
+fn close_together(rows: &mut [ShardRow]) {
+    for child in 0..rows.len() {
+        if rows[child].parents.len() < 2 {
+            continue;
+        }
+        let place = |parent: &ShardName| rows.binary_search_by_key(&parent.uid, |row| row.name.uid).ok();
+        let merged: Vec<usize> = rows[child].parents.iter().filter_map(place).collect();
+        let last = merged.iter().filter_map(|at| rows[*at].closed_at()).max();
+        merged.into_iter().for_each(|at| rows[at].closed = last);
+    }
 }
 
 /// The newest shard's name.
@@ -109,5 +124,35 @@ pub(crate) fn newest(snapshot: &dyn Snapshot, stream: StreamUid) -> Result<Optio
             Ok(Some(ShardRow::decode(&key, &value)?.name))
         }
         None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_types::SequenceNumber;
+
+    use super::*;
+
+    #[test]
+    fn merged_shards_are_closed_at_one_moment() {
+        let name = |uid| ShardName { uid: ShardUid(uid), created: Millis(5), suffix: uid as u32 };
+        let row = |uid, parents: &[u64], ending: Option<i64>| ShardRow {
+            name: name(uid),
+            opened: SequenceNumber::ZERO,
+            ending: ending.map(|at| SequenceNumber::floor(Millis(at))),
+            closed: ending.map(|_| Millis(20)),
+            horizon: SequenceNumber::ZERO,
+            hash_range: (0, 1),
+            partition: uid,
+            before: None,
+            parents: parents.iter().map(|uid| name(*uid)).collect(),
+        };
+        // The second's head was numbered by a node whose clock goes before.
+        let rows = [row(1, &[], Some(20)), row(2, &[], Some(90)), row(3, &[], Some(30)), row(4, &[1, 2], Some(90))];
+        let mut rows = [&rows[..], &[row(5, &[4], None), row(6, &[3], None)]].concat();
+        close_together(&mut rows);
+        let closed: Vec<Option<i64>> = rows.iter().map(|row| row.info().closed.map(|at| at.0)).collect();
+        assert_eq!(closed, [Some(90), Some(90), Some(30), Some(90), None, None]);
+        assert!(rows.iter().all(|row| !row.is_gone_at(Millis(39), 10)) && !rows[0].is_gone_at(Millis(99), 10));
     }
 }
