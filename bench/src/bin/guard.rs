@@ -17,6 +17,8 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const OPERATIONS: usize = 2_000;
 const ITEM_BYTES: usize = 1_000;
+/// Partitions of 25 items that are queried, over and over.
+const QUERIED: usize = 500;
 
 struct Counted {
     name: &'static str,
@@ -47,17 +49,21 @@ fn count(server: &RunningServer) -> Result<Vec<Counted>> {
     let mut connection = Connection::open(server.addresses().dynamodb)?;
     workload::create_table(&mut connection, "plain", false)?;
     workload::create_table(&mut connection, "streamed", true)?;
+    let queries: Vec<Vec<u8>> = workload::queries("plain").into_iter().take(QUERIED).collect();
+    let filled = workload::batches_of("plain", ITEM_BYTES, 3, 0..QUERIED * workload::QUERY_ITEMS);
     let runs = [
         ("put", workload::puts("plain", ITEM_BYTES, 1), workload::puts("plain", ITEM_BYTES, 2)),
         ("put with stream", workload::puts("streamed", ITEM_BYTES, 1), workload::puts("streamed", ITEM_BYTES, 2)),
         ("get", workload::gets("plain"), workload::gets("plain")),
+        // Asked for twice, what they read is kept.
+        ("query 25", [&filled[..], &queries, &queries].concat(), queries),
     ];
     let mut all = Vec::new();
     for (name, warm, requests) in runs {
-        run(&mut connection, &warm)?;
+        run(&mut connection, warm.iter().take(OPERATIONS))?;
         let region = Region::new(ALLOCATOR);
         let files = server.file_use();
-        run(&mut connection, &requests)?;
+        run(&mut connection, requests.iter().cycle().take(OPERATIONS))?;
         let (change, now) = (region.change(), server.file_use());
         let per = |count: u64| count as f64 / OPERATIONS as f64;
         all.push(Counted {
@@ -71,8 +77,8 @@ fn count(server: &RunningServer) -> Result<Vec<Counted>> {
     Ok(all)
 }
 
-fn run(connection: &mut Connection, requests: &[Vec<u8>]) -> Result<()> {
-    for request in requests.iter().take(OPERATIONS) {
+fn run<'a>(connection: &mut Connection, requests: impl Iterator<Item = &'a Vec<u8>>) -> Result<()> {
+    for request in requests {
         connection.call(request)?;
     }
     Ok(())
