@@ -241,7 +241,6 @@ impl Ranges {
         let start = Bytes::copy_from_slice(start);
         let mut state = self.state.write();
         if !state.make_way(&start, end) {
-            self.count.store(state.slots.len(), Ordering::SeqCst);
             return None;
         }
         state.last_id += 1;
