@@ -64,21 +64,29 @@ pub(super) fn choose(items: &[Item], bounds: Bounds) -> Option<Range<usize>> {
 
 /// Due files, if enough comes free; and small runs beside them.
 fn reclaim(items: &[Item], streak: Range<usize>, bounds: Bounds) -> Option<Range<usize>> {
-    let start = streak.clone().find(|at| bounds.is_due(&items[*at]))?;
-    let (mut end, mut moved, mut freed) = (start, 0, 0);
-    for (at, item) in items.iter().enumerate().take(streak.end).skip(start) {
+    let mut due = streak.clone().filter(|at| bounds.is_due(&items[*at]));
+    let window = due.find_map(|start| from(items, start..streak.end, bounds))?;
+    Some(widen(items, window, streak, bounds))
+}
+
+/// From a due file to the last one that may move with it, if enough comes free of those.
+fn from(items: &[Item], rest: Range<usize>, bounds: Bounds) -> Option<Range<usize>> {
+    let start = rest.start;
+    let (mut end, mut moved, mut passed, mut freed) = (start, 0, 0, 0);
+    for at in rest {
+        let item = &items[at];
         moved += item.wanted;
         let any = end > start;
         if any && (moved > bounds.full || at - start == WINDOW_MAX) {
             break;
         }
-        freed += item.size.saturating_sub(item.wanted);
+        passed += item.size.saturating_sub(item.wanted);
         if bounds.is_due(item) {
-            end = at + 1;
+            // What lies behind the last due one stays where it is, and frees nothing.
+            (end, freed) = (at + 1, passed);
         }
     }
-    let window = start..end;
-    (freed >= bounds.full / 4).then(|| widen(items, window, streak, bounds))
+    (freed >= bounds.full / 4).then_some(start..end)
 }
 
 /// Too many small runs side by side: those that are no larger than what they are joined with.
@@ -116,6 +124,18 @@ mod tests {
     }
 
     const FIXED: Item = Item { size: 1000, wanted: 0, run: false, movable: false };
+
+    /// A run of one record smaller than its header stays due for ever: what its neighbour would free does not count for it.
+    #[test]
+    fn what_stays_where_it_is_frees_nothing() {
+        let tiny = Item { size: 247, wanted: 119, run: true, movable: true };
+        let beside = Item { size: 900, wanted: 600, run: true, movable: true };
+        assert!(BOUNDS.is_due(&tiny) && !BOUNDS.is_due(&beside));
+        assert_eq!(choose(&[tiny, beside], BOUNDS), None);
+        assert_eq!(choose(&[tiny, beside, FIXED, segment(100)], BOUNDS), Some(3..4), "another streak");
+        let near = [tiny, Item { wanted: 890, ..beside }, segment(100)];
+        assert_eq!(choose(&near, BOUNDS), Some(2..3), "too much to move together: the next due one is looked at");
+    }
 
     #[test]
     fn what_is_mostly_unwanted_goes_and_what_is_mostly_wanted_stays() {
