@@ -64,7 +64,7 @@ impl<I: Index> Index for Cached<I> {
 
     fn apply(&self, at: Position, oldest: Position, writes: &mut dyn Iterator<Item = &Write>) {
         // Before the index below: whoever may see these writes finds no range from before them.
-        let mut clear = self.ranges.clearing(at);
+        let clear = self.ranges.clearing(at);
         let forgets = |key: &Bytes| !self.forgets_no_item || key.first() != Some(&prefix::ITEM);
         self.below.apply(
             at,

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use bytes::{BufMut, Bytes, BytesMut};
 use headwater_types::Position;
 use parking_lot::RwLock;
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// Bytes counted for a range beside its rows, and for each row beside key and value.
 const RANGE_BYTES: usize = 320;
@@ -121,6 +121,25 @@ impl State {
     fn around(&self, key: &[u8]) -> Option<(&Bytes, &Slot)> {
         let (start, slot) = self.slots.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back()?;
         (key < &slot.end[..]).then_some((start, slot))
+    }
+
+    /// A new range whose rows are yet to be read: its id; none while others are being read in it.
+    fn enter(&mut self, start: &Bytes, end: &[u8]) -> Option<u64> {
+        if !self.make_way(start, end) {
+            return None;
+        }
+        self.last_id += 1;
+        let slot = Slot { id: self.last_id, end: Bytes::copy_from_slice(end), kept: None };
+        self.bytes += slot.bytes();
+        self.slots.insert(start.clone(), slot);
+        Some(self.last_id)
+    }
+
+    /// Takes this range out, unless another has come in its place.
+    fn leave(&mut self, start: &[u8], id: u64) {
+        if self.slots.get(start).is_some_and(|slot| slot.id == id) {
+            self.remove(start);
+        }
     }
 
     fn remove(&mut self, start: &[u8]) {
@@ -239,38 +258,35 @@ impl Ranges {
             return None;
         }
         let start = Bytes::copy_from_slice(start);
-        let mut state = self.state.write();
-        if !state.make_way(&start, end) {
-            return None;
-        }
-        state.last_id += 1;
-        let slot = Slot { id: state.last_id, end: Bytes::copy_from_slice(end), kept: None };
-        let ticket = Ticket { start: start.clone(), id: Some(slot.id), asked: (place, tag), since: at };
-        state.bytes += slot.bytes();
-        state.slots.insert(start.clone(), slot);
-        self.count.store(state.slots.len(), Ordering::SeqCst);
+        let id = self.change(|state| state.enter(&start, end))?;
         // A writer either comes after this and finds the range, or is found here.
         if self.begun.load(Ordering::SeqCst) > at.0 {
-            state.remove(&start);
-            self.count.store(state.slots.len(), Ordering::SeqCst);
+            self.change(|state| state.leave(&start, id));
             return None;
         }
-        Some(ticket)
+        Some(Ticket { start, id: Some(id), asked: (place, tag), since: at })
+    }
+
+    /// Changes which ranges there are, and says how many.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.write();
+        let changed = change(&mut state);
+        self.count.store(state.slots.len(), Ordering::SeqCst);
+        changed
     }
 
     /// Keeps the rows of a range, in the order of their keys, unless one of them was written since.
     pub(super) fn keep(&self, ticket: &mut Ticket, rows: &[(Bytes, Bytes)]) {
         let Some(id) = ticket.id.take() else { return };
         let kept = Arc::new(Kept::new(ticket.since, rows));
-        let mut state = self.state.write();
-        let State { slots, queue, bytes, .. } = &mut *state;
-        let Some(slot) = slots.get_mut(&ticket.start).filter(|slot| slot.id == id) else { return };
-        *bytes += kept.bytes();
-        slot.kept = Some(kept);
-        queue.push_back((ticket.start.clone(), id));
-        state.evict(self.bytes_max);
-        state.tidy();
-        self.count.store(state.slots.len(), Ordering::SeqCst);
+        self.change(|state| {
+            let Some(slot) = state.slots.get_mut(&ticket.start).filter(|slot| slot.id == id) else { return };
+            state.bytes += kept.bytes();
+            slot.kept = Some(kept);
+            state.queue.push_back((ticket.start.clone(), id));
+            state.evict(self.bytes_max);
+            state.tidy();
+        });
     }
 
     /// Gives a range up that is not worth it: it is larger than what is kept, or nobody reads it to its end.
@@ -278,11 +294,7 @@ impl Ranges {
         let Some(id) = ticket.id.take() else { return };
         let (place, tag) = ticket.asked;
         self.asked[place].store(tag | IN_VAIN, Ordering::Relaxed);
-        let mut state = self.state.write();
-        if state.slots.get(&ticket.start).is_some_and(|slot| slot.id == id) {
-            state.remove(&ticket.start);
-        }
-        self.count.store(state.slots.len(), Ordering::SeqCst);
+        self.change(|state| state.leave(&ticket.start, id));
     }
 
     /// Writes of a position are about to be applied.
@@ -300,24 +312,20 @@ pub(super) struct Clearing<'a> {
 }
 
 impl Clearing<'_> {
-    pub(super) fn of(&mut self, key: &[u8]) {
+    pub(super) fn of(&self, key: &[u8]) {
         if self.is_idle || self.ranges.state.read().around(key).is_none() {
             return;
         }
-        let mut state = self.ranges.state.write();
-        if let Some(start) = state.around(key).map(|(start, _)| start.clone()) {
-            state.remove(&start);
-        }
-        self.ranges.count.store(state.slots.len(), Ordering::SeqCst);
+        self.ranges.change(|state| {
+            if let Some(start) = state.around(key).map(|(start, _)| start.clone()) {
+                state.remove(&start);
+            }
+        });
     }
 }
 
 /// Where it is remembered that a range was asked for, and as what.
 fn asked(start: &[u8], end: &[u8]) -> (usize, u32) {
-    let mut hasher = Xxh3Default::new();
-    hasher.update(start);
-    hasher.update(&[0]);
-    hasher.update(end);
-    let hash = hasher.digest();
+    let hash = xxh3_64_with_seed(end, xxh3_64(start));
     (hash as usize % ASKED, (hash >> 32) as u32 & !IN_VAIN)
 }
